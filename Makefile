@@ -1,0 +1,60 @@
+# ComfyUI-SAeUron: needs Python 3.11 and make; everything else is installed into .venv and .host.
+# COMFYUI_PATH=<folder> uses a ComfyUI of your own instead of the one that set-up unpacks into .host.
+# Every path below is relative, so the checkout may lie in a folder with spaces in its name.
+
+PYTHON ?= $(shell command -v python3.11 || echo python3)
+VENV_PYTHON := .venv/bin/python
+
+# A stamp lies inside the folder that it speaks for: who deletes the folder deletes the stamp.
+VENV_STAMP := .venv/.requirements-dev
+ifdef COMFYUI_PATH
+HOST_STAMP := check-host
+else
+HOST_STAMP := .host/.unpacked
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test serve lint clean check-host
+
+help:
+	@echo "make setup   install what is needed into .venv, unpack ComfyUI into .host"
+	@echo "make demo    remove a concept in a real ComfyUI; pictures and a report in output/demo"
+	@echo "make serve   ComfyUI with this pack in a browser (ARGS='--port 8200' for another port)"
+	@echo "make test    all tests (ARGS='-k name' for some of them)"
+	@echo "make lint    ruff and mypy"
+	@echo "make clean   remove caches and output/demo; .venv, .host and the rest of output stay"
+
+setup: $(VENV_STAMP) $(HOST_STAMP)
+
+$(VENV_STAMP): requirements-dev.txt
+	@test -x $(VENV_PYTHON) || "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11")'
+	test -x $(VENV_PYTHON) || "$(PYTHON)" -m venv .venv
+	$(VENV_PYTHON) -m pip install --disable-pip-version-check --requirement requirements-dev.txt
+	touch $@
+
+.host/.unpacked: $(VENV_STAMP) tools/host.py
+	$(VENV_PYTHON) -m tools.host
+	touch $@
+
+check-host: $(VENV_STAMP)
+	$(VENV_PYTHON) -m tools.host
+
+demo: setup
+	$(VENV_PYTHON) -m tools.demo $(ARGS)
+
+serve: setup
+	$(VENV_PYTHON) -m tools.serve $(ARGS)
+
+# The folder is named because the root __init__.py, which ComfyUI needs, trips pytest up (see tests/pytest.ini).
+test: setup
+	$(VENV_PYTHON) -m pytest tests $(ARGS)
+
+lint: $(VENV_STAMP)
+	$(VENV_PYTHON) -m ruff check .
+	@mkdir -p .mypy_cache/package/saeuron_pack
+	@ln -sfn ../../../nodes ../../../saeuron .mypy_cache/package/saeuron_pack/  # why: see [tool.mypy] in pyproject.toml
+	$(VENV_PYTHON) -m mypy
+
+clean:
+	rm -rf output/demo .mypy_cache .pytest_cache .ruff_cache .hypothesis tests/.pytest_cache tests/.hypothesis
+	find . -name __pycache__ -not -path './.venv/*' -not -path './.host/*' -prune -exec rm -rf {} +

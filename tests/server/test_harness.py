@@ -1,0 +1,142 @@
+"""The harness that the other server tests and the demo stand on, with the host's own nodes only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tools.events import Event
+from tools.server import ComfyServer, Interrupted, ServerError
+from tools.workflows import to_api
+
+IMAGE = {"class_type": "EmptyImage", "inputs": {"width": 24, "height": 16, "batch_size": 2, "color": 0x336699}}
+SAVE = {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "harness"}}
+
+
+def image_prompt(**inputs: Any) -> dict[str, Any]:
+    return {"1": {**IMAGE, "inputs": {**IMAGE["inputs"], **inputs}}, "2": SAVE}
+
+
+def test_run_gives_the_pixels(bare_server: ComfyServer) -> None:
+    images = bare_server.run(image_prompt())["2"]["images"]
+    assert len(images) == 2
+    for entry in images:
+        pixels = bare_server.image(entry)
+        assert pixels.shape == (16, 24, 3) and pixels.dtype == np.uint8
+        assert (pixels == (0x33, 0x66, 0x99)).all()
+
+
+def test_record_tells_executed_from_cached(bare_server: ComfyServer) -> None:
+    first = bare_server.record(image_prompt(width=40))
+    second = bare_server.record(image_prompt(width=40))
+    assert (first.executed, first.cached) == (["1", "2"], [])
+    assert (second.executed, second.cached) == ([], ["1", "2"])
+    assert first.history["outputs"] == second.history["outputs"]
+
+
+def test_refused_prompt_names_node_and_input(bare_server: ComfyServer) -> None:
+    with pytest.raises(ServerError, match=r"node 1 \(EmptyImage\): Value 0 smaller than min of 1: width") as caught:
+        bare_server.run(image_prompt(width=0))
+    assert caught.value.node_errors["1"]["class_type"] == "EmptyImage"
+
+
+def test_failed_node_is_raised_with_its_message(bare_server: ComfyServer) -> None:
+    prompt = {
+        "1": {"class_type": "LoadLatent", "inputs": {"latent": "broken.latent"}},
+        "2": {"class_type": "SaveLatent", "inputs": {"samples": ["1", 0], "filename_prefix": "never"}},
+    }
+    (bare_server.base / "input" / "broken.latent").write_bytes(b"not a latent")
+    with pytest.raises(ServerError, match=r"(?s)node 1 \(LoadLatent\): \w.*, in load\n"):
+        bare_server.run(prompt)
+
+
+def test_interrupt_ends_a_run(bare_server: ComfyServer) -> None:
+    prompt = image_prompt(width=1024, height=1024, batch_size=1)
+    # The host looks for interrupts between nodes: a chain of blurs, so that there is something left to do.
+    chain = ["1", *map(str, range(3, 30))]
+    for source, id_ in zip(chain, chain[1:], strict=False):
+        inputs = {"image": [source, 0], "blur_radius": 10, "sigma": 5.0}
+        prompt[id_] = {"class_type": "ImageBlur", "inputs": inputs}
+    prompt["2"] = {**SAVE, "inputs": {"images": [chain[-1], 0], "filename_prefix": "never"}}
+
+    def interrupt_early(event: Event) -> None:
+        if event.type == "executing" and event.data["node"] == "3":
+            bare_server.interrupt()
+
+    record = bare_server.record(prompt, interrupt_early)
+    assert record.executed[:2] == ["1", "3"] and "2" not in record.executed
+    with pytest.raises(Interrupted):
+        bare_server.wait(record.prompt_id)
+    assert bare_server.run(image_prompt(width=8))
+
+
+def node(id_: int, type_: str, inputs: Sequence[Any] = (), outputs: Sequence[Any] = (), **more: Any) -> dict[str, Any]:
+    return {
+        "id": id_, "type": type_, "mode": 0, "pos": [0, 0], "size": [200, 100], "flags": {}, "order": id_,
+        "inputs": [{"name": name, "type": kind, "link": link} for name, kind, link in inputs],
+        "outputs": [{"name": kind, "type": kind, "links": links} for kind, links in outputs], "properties": {}, **more,
+    }  # fmt: skip
+
+
+def test_saved_workflow_runs_as_in_the_front_end(bare_server: ComfyServer) -> None:
+    """A bypassed and a muted node, a reroute, a primitive, a note, and a seed's control widget."""
+    workflow = {
+        "version": 0.4,
+        "nodes": [
+            node(1, "EmptyImage", [("height", "INT", 7)], [("IMAGE", [1])], widgets_values=[24, 99, 1, 0x102030]),
+            node(2, "ImageInvert", [("image", "IMAGE", 1)], [("IMAGE", [2])], mode=4, widgets_values=[]),
+            node(3, "Reroute", [("", "*", 2)], [("IMAGE", [3, 4])]),
+            node(4, "SaveImage", [("images", "IMAGE", 3)], widgets_values=["kept"]),
+            node(5, "SaveImage", [("images", "IMAGE", 4)], mode=2, widgets_values=["muted"]),
+            node(6, "MarkdownNote", widgets_values=["# Note"]),
+            node(7, "PrimitiveNode", [], [("INT", [7])], widgets_values=[16, "fixed"]),
+            node(8, "RandomNoise", [], [("NOISE", [])], widgets_values=[5, "randomize"]),
+            node(9, "KSampler", [("model", "MODEL", None)], title="sampler",
+                 widgets_values=[5, "randomize", 20, 8.0, "euler", "normal", 0.5]),
+        ],
+        "links": [[1, 1, 0, 2, 0, "IMAGE"], [2, 2, 0, 3, 0, "*"], [3, 3, 0, 4, 0, "IMAGE"], [4, 3, 0, 5, 0, "IMAGE"],
+                  [7, 7, 0, 1, 0, "INT"]],
+    }  # fmt: skip
+    prompt = to_api(workflow, bare_server.object_info())
+    assert set(prompt) == {"1", "4", "8", "9"}
+    assert prompt["1"]["inputs"] == {"width": 24, "height": 16, "batch_size": 1, "color": 0x102030}
+    assert prompt["4"]["inputs"] == {"filename_prefix": "kept", "images": ["1", 0]}
+    assert prompt["8"]["inputs"] == {"noise_seed": 5}
+    assert prompt["9"]["_meta"] == {"title": "sampler"}
+    assert prompt["9"]["inputs"] == {
+        "seed": 5, "steps": 20, "cfg": 8.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 0.5,
+    }  # fmt: skip
+    outputs = bare_server.run({key: prompt[key] for key in ("1", "4")})
+    pixels = bare_server.image(outputs["4"]["images"][0])
+    assert pixels.shape == (16, 24, 3) and (pixels == (0x10, 0x20, 0x30)).all()
+
+
+def test_server_that_cannot_start_says_why() -> None:
+    with pytest.raises(ServerError, match="unrecognized arguments: --no-such-option"):
+        ComfyServer(with_pack=False, extra_args=["--no-such-option"]).__enter__()
+
+
+def test_pack_that_cannot_be_imported_says_why(tmp_path: Path) -> None:
+    (tmp_path / "__init__.py").write_text("raise RuntimeError('for the test')", encoding="utf-8")
+    with pytest.raises(ServerError, match="RuntimeError: for the test"):
+        ComfyServer(pack_path=tmp_path, pack_name="Päck-mit.Punkt").__enter__()
+
+
+def test_folder_of_any_name_is_loaded_through_its_link(tmp_path: Path) -> None:
+    (tmp_path / "__init__.py").write_text(
+        "from .part import Node\nNODE_CLASS_MAPPINGS = {'HarnessNode': Node}\n", encoding="utf-8"
+    )
+    (tmp_path / "part.py").write_text(
+        "class Node:\n    INPUT_TYPES = lambda: {'required': {}}\n    RETURN_TYPES = ()\n    FUNCTION = 'run'\n",
+        encoding="utf-8",
+    )
+    (tmp_path / "example_workflows").mkdir()
+    (tmp_path / "example_workflows" / "first.json").write_text("{}", encoding="utf-8")
+    with ComfyServer(pack_path=tmp_path, pack_name="Comfy-Päck 脳") as server:
+        assert "HarnessNode" in server.object_info()
+        assert server.get("/workflow_templates") == {"Comfy-Päck 脳": ["first"]}
+        assert server.import_seconds() < 5
