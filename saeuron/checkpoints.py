@@ -1,0 +1,100 @@
+"""Load and save SAEs. Every format gives the same thing: a `SparseAutoencoder` and its `SAEIdentity`.
+
+Which hookpoint, kind and base model an SAE belongs to is in our own files; the published formats leave some of it out,
+so `Placement` supplies it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from .errors import SaeuronError
+from .files import write_atomically
+from .sae import KINDS, SAEIdentity, SparseAutoencoder
+from .sae_formats import FORMAT, VERSION, Placement, SAEWeights, expect_shape, read_weights
+
+
+class LoadedSAE(NamedTuple):
+    sae: SparseAutoencoder
+    identity: SAEIdentity
+
+
+def load_sae(
+    path: Path,
+    placement: Placement | None = None,
+    operations: Any = nn,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | None = None,
+) -> LoadedSAE:
+    """Read an SAE from a safetensors file of ours or a folder in one of the published layouts.
+
+    `placement` fills in what the file does not record; it may not contradict what the file does.
+    Errors: `SaeuronError` for a missing, damaged, unsafe or unsupported file, saying which and what to do.
+    """
+    weights = read_weights(path)
+    identity = _identify(weights, placement or Placement())
+    n, d = weights.encoder_weight.shape
+    sae = SparseAutoencoder(d, n, weights.k, operations=operations, dtype=dtype, device=device)
+    sae.load_state_dict(
+        {
+            "encoder.weight": weights.encoder_weight,
+            "encoder.bias": weights.encoder_bias,
+            "decoder.weight": weights.decoder_weight,
+            "decoder_bias": weights.decoder_bias,
+        }
+    )
+    return LoadedSAE(sae.eval().requires_grad_(False), identity)
+
+
+def save_sae(path: Path, sae: SparseAutoencoder, placement: Placement, dtype: torch.dtype = torch.float32) -> None:
+    """Write our single-file format; the pre-encoder bias, where there was one, is already in the encoder's bias."""
+    from safetensors.torch import save
+
+    metadata = {
+        "format": FORMAT,
+        "version": VERSION,
+        "base_model": placement.base_model,
+        "hookpoint": placement.hookpoint,
+        "kind": placement.kind,
+        "k": str(sae.k),
+    }
+    tensors = {name: tensor.to(dtype).contiguous().cpu() for name, tensor in sae.state_dict().items()}
+    write_atomically(path, save(tensors, metadata))
+
+
+def _identify(weights: SAEWeights, wanted: Placement) -> SAEIdentity:
+    n, d = weights.encoder_weight.shape if weights.encoder_weight.ndim == 2 else (0, 0)
+    name = weights.file.name
+    expect_shape(weights.encoder_weight, (n, d), "encoder weight", weights.file)
+    expect_shape(weights.encoder_bias, (n,), "encoder bias", weights.file)
+    expect_shape(weights.decoder_weight, (n, d), "decoder weight", weights.file)
+    expect_shape(weights.decoder_bias, (d,), "decoder bias", weights.file)
+    if not 0 < weights.k <= n:
+        raise SaeuronError(f"{name} says k = {weights.k}, but it has {n} features.")
+    for label, tensor in vars(weights).items():
+        if isinstance(tensor, Tensor) and not torch.isfinite(tensor).all():
+            raise SaeuronError(f"{name} has values that are not finite in its {label.replace('_', ' ')}; the file is damaged.")
+    fields = {}
+    for field in ("base_model", "hookpoint", "kind"):
+        recorded, given = getattr(weights.placement, field), getattr(wanted, field)
+        if recorded and given and recorded != given:
+            raise SaeuronError(f"{name} records {field} {recorded!r}, but {given!r} was chosen. Choose 'from file'.")
+        fields[field] = recorded or given
+        if not fields[field]:
+            raise SaeuronError(f"{name} does not say which {field} it belongs to. Choose it on the loader.")
+    if fields["kind"] not in KINDS:
+        raise SaeuronError(f"{name} has kind {fields['kind']!r}; expected one of {', '.join(KINDS)}.")
+    return SAEIdentity(sha256=_sha256(weights.file), d=d, n=n, k=weights.k, **fields)
+
+
+def _sha256(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as opened:
+        while block := opened.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,102 @@
+"""Files on disk: written whole or not at all, found only where they may be, read without trusting them."""
+
+from __future__ import annotations
+
+import os
+import re
+import uuid
+from pathlib import Path
+from reprlib import repr as brief  # what strangers wrote may be long
+
+from torch import Tensor
+
+from .errors import SaeuronError
+
+# Windows opens a device for these, whatever the extension.
+_RESERVED = re.compile(r"(CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(COM|LPT)[0-9¹²³])(\.|$)", re.IGNORECASE)
+_FORBIDDEN = re.compile(r'[\x00-\x1f<>:"|?*\ud800-\udfff]')
+_LONGEST_NAME = 255  # bytes, of common file systems
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write `data` so that `path` holds either what it held before or all of `data`, even if the process is killed.
+
+    Missing parent folders are made. A killed process may leave a hidden ``.tmp`` file beside `path`.
+    Errors: `OSError`, with `path` unchanged.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The same folder, because a rename is atomic only within one file system. Not `tempfile`: its files are private to
+    # their owner and would stay so after the rename.
+    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def resolve_inside(folder: Path, name: str) -> Path:
+    r"""The file that `name`, relative to `folder`, stands for; it need not exist.
+
+    `name` comes from a workflow, so from anyone, perhaps on another system: ``/`` and ``\`` both separate, and what any
+    common system would refuse or take for something else is refused on all of them.
+    Errors: `SaeuronError` for absolute names, drive letters, ``.`` and ``..``, characters and names that are not
+    portable, and links that lead out of `folder`.
+    """
+    parts = name.replace("\\", "/").split("/")
+    for part in parts:
+        if problem := _problem_of(part):
+            raise SaeuronError(f"{name!r} can't be used as a file name: {problem}. Choose another name.")
+    try:
+        root = folder.resolve()
+        path = root.joinpath(*parts).resolve()
+    except (OSError, RuntimeError) as error:  # a loop of links
+        raise SaeuronError(f"{name!r} can't be found inside {folder.name!r}: {error}") from error
+    if not path.is_relative_to(root):
+        raise SaeuronError(f"{name!r} is a link that leads out of {folder.name!r}. Put the file itself there.")
+    return path
+
+
+def _problem_of(part: str) -> str:
+    """Why `part` is no name of a file or folder; empty if it is one."""
+    if part in ("", ".", ".."):
+        return "a part of it is empty, '.' or '..'"
+    if match := _FORBIDDEN.search(part):
+        return f"it contains the character {match.group()!r}"
+    if part[-1] in ". ":
+        return f"{part!r} ends with a dot or a space"
+    if _RESERVED.match(part):
+        return f"{part!r} is the name of a device on Windows"
+    if len(part.encode()) > _LONGEST_NAME:
+        return f"a part of it is longer than {_LONGEST_NAME} bytes"
+    return ""
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors (on the CPU) and metadata of a safetensors file. Errors: `SaeuronError` if it can't be read."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            # Cloned: what it gives is mapped to the file and would keep it from being replaced on Windows.
+            return {name: file.get_tensor(name).clone() for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise SaeuronError(f"{path.name} is not a readable safetensors file; replace it. ({error})") from error
+
+
+def check_format(found: object, version: object, expected: str, supported: str, source: str) -> None:
+    """Refuse a file of another format, or of a newer major version than `supported`; a newer minor one is read.
+
+    `source` names the file in messages. Errors: `SaeuronError`.
+    """
+    if found != expected:
+        raise SaeuronError(f"{source} is not a {expected} file (its format is {brief(found)}). Choose another file.")
+    match = re.fullmatch(r"(\d{1,9})\.\d{1,9}", version) if isinstance(version, str) else None
+    if match is None:
+        raise SaeuronError(f"{source} has version {brief(version)}; expected something like {supported!r}.")
+    if int(match.group(1)) > int(supported.split(".")[0]):
+        raise SaeuronError(f"{source} has version {version}, this pack reads up to {supported}. Update the pack.")

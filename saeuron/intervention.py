@@ -1,0 +1,204 @@
+"""Turning a concept's features down while the model runs: METHOD phase 3, arXiv 2501.18052 section 4.
+
+    f_i <- factor_i * f_i    for the selected i where f_i > mu_i(D)
+
+and the edited code is written back in one of three modes. Everything here is a pure function of its arguments: there
+is no step counter and no state, the step is told by the current sigma.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .errors import SaeuronError
+from .feature_set import FeatureSet, FeatureStep
+from .sae import SparseAutoencoder, SparseCodes
+
+MODES = ("exact", "seed", "saeuron-code")
+RULES = ("gamma-mu", "gamma", "zero")
+HALVES = ("both", "positive", "negative")
+
+
+@dataclass(frozen=True)
+class Intervention:
+    """What is done to one concept at one hookpoint.
+
+    ``multiplier`` is gamma. ``sigma_start`` >= sigma >= ``sigma_end`` is where it acts, in the model's noise levels.
+    ``halves`` says which half of a guided batch is edited; at cfg 1 there is only the positive one.
+    """
+
+    feature_set: FeatureSet
+    multiplier: float
+    mode: str = "exact"
+    rule: str = "gamma-mu"
+    sigma_start: float = float("inf")
+    sigma_end: float = 0.0
+    halves: str = "both"
+
+    def __post_init__(self) -> None:
+        for name, value, choices in (("mode", self.mode, MODES), ("rule", self.rule, RULES), ("halves", self.halves, HALVES)):
+            if value not in choices:
+                raise SaeuronError(f"Unknown {name} {value!r}; choose one of {', '.join(choices)}.")
+        if not abs(self.multiplier) < float("inf"):
+            raise SaeuronError(f"The multiplier must be a finite number, found {self.multiplier}.")
+        if self.rule == "gamma-mu" and not self.feature_set.has_means:
+            raise SaeuronError(
+                f"The feature set for {self.feature_set.concept!r} lists features without their mean activations, "
+                "which the rule gamma-mu needs. Choose the rule gamma or zero, or compute the set with Collect Statistics."
+            )
+
+    def acts_at(self, sigma: float) -> bool:
+        return self.sigma_end <= sigma <= self.sigma_start
+
+    def acts_on(self, half: int) -> bool:
+        """`half` as the host numbers them: 0 positive, 1 negative."""
+        return self.halves == "both" or (self.halves == "positive") == (half == 0)
+
+    def factors(self, step: FeatureStep) -> list[float]:
+        """What each of the step's features is multiplied with where it is active: gamma * mu_i(D_c), gamma or 0."""
+        if self.rule == "zero":
+            return [0.0] * len(step.features)
+        if self.rule == "gamma":
+            return [self.multiplier] * len(step.features)
+        return [self.multiplier * (feature.mean_concept or 0.0) for feature in step.features]
+
+
+@dataclass(frozen=True)
+class FeatureEdit:
+    """The edits of all interventions that act now, as tensors. Each feature occurs once."""
+
+    features: Tensor
+    """[m] int64."""
+
+    factors: Tensor
+    """[m] float32."""
+
+    thresholds: Tensor
+    """[m] float32, mu_i(D); 0 where it is not known, so that any activation counts."""
+
+
+def combine(interventions: Sequence[Intervention], sigma: float, device: torch.device) -> FeatureEdit | None:
+    """What `interventions` do together at the step of `sigma`, or None if nothing.
+
+    Where two name the same feature, the factor that is further from 1 counts: multiplying them would turn two
+    removals into an amplification. The order of the interventions does not matter.
+    """
+    chosen: dict[int, tuple[float, float]] = {}
+    for intervention in interventions:
+        step = intervention.feature_set.at_sigma(sigma)
+        for feature, factor in zip(step.features, intervention.factors(step), strict=True):
+            candidate = (factor, feature.mean_all or 0.0)
+            known = chosen.get(feature.index)
+            if known is None or _strength(candidate) > _strength(known):
+                chosen[feature.index] = candidate
+    changing = {index: edit for index, edit in sorted(chosen.items()) if edit[0] != 1.0}
+    if not changing:
+        return None
+    factors, thresholds = zip(*changing.values(), strict=True)
+    return FeatureEdit(
+        torch.tensor(list(changing), dtype=torch.int64, device=device),
+        torch.tensor(factors, dtype=torch.float32, device=device),
+        torch.tensor(thresholds, dtype=torch.float32, device=device),
+    )
+
+
+def _strength(edit: tuple[float, float]) -> tuple[float, float, float]:
+    factor, threshold = edit
+    return abs(factor - 1), -factor, -threshold
+
+
+@torch.no_grad()
+def intervene(
+    sae: SparseAutoencoder,
+    kind: str,
+    interventions: Sequence[Intervention],
+    sigma: float,
+    block_input: Tensor,
+    block_output: Tensor,
+) -> Tensor:
+    """The block's output after `interventions`, which share SAE and mode, at noise level `sigma`.
+
+    Block input and output are channels last, [..., d], of any float dtype; the edit is computed in float32 and
+    returned in the output's dtype. Where nothing is to be done, `block_output` itself is returned.
+    Errors: `SaeuronError` if the edited activation is not finite.
+    """
+    acting = [intervention for intervention in interventions if intervention.acts_at(sigma)]
+    if not acting:
+        return block_output
+    mode = acting[0].mode
+    edit = combine(acting, sigma, block_output.device)
+    if mode == "exact" and edit is None:
+        return block_output
+    x = block_output.float()
+    if kind == "update" and mode != "seed":
+        x = x - block_input.float()
+    codes = sae.encode(x)
+    if mode == "seed":
+        return edit_seed(sae, codes, edit, block_output)
+    if mode == "saeuron-code":
+        return edit_saeuron_code(sae, codes, edit, x, block_output)
+    assert edit is not None
+    return edit_exact(sae, codes, edit, block_output)
+
+
+def code_change(codes: SparseCodes, edit: FeatureEdit) -> Tensor:
+    """f_edited - f for the edit's features, float32 [..., m]; 0 where a feature is not above its threshold."""
+    f = codes.of(edit.features)
+    return torch.where(f > edit.thresholds, (edit.factors - 1) * f, 0.0)
+
+
+def edit_exact(sae: SparseAutoencoder, codes: SparseCodes, edit: FeatureEdit, output: Tensor) -> Tensor:
+    """``out + (f_edited - f) @ W_dec``: what the SAE does not explain is kept, its bias cancels.
+
+    `output` is the block's output, channels last [..., d]. Tokens without a change keep their exact bits; where no
+    token changes, `output` itself is returned.
+    """
+    change = code_change(codes, edit)
+    touched = (change != 0).any(-1)
+    if not touched.any():
+        return output
+    edited = output.clone()
+    edited[touched] = (output[touched].float() + change[touched] @ sae.decoder_rows(edit.features)).to(output.dtype)
+    return _finite(edited, edit)
+
+
+def edit_seed(sae: SparseAutoencoder, codes: SparseCodes, edit: FeatureEdit | None, output: Tensor) -> Tensor:
+    """``decode(f_edited)`` replaces the block's output; the codes are those of the output, as in the seed notebook.
+
+    It also replaces what the SAE does not explain, and the update an SAE was trained on is not what it is fed: kept
+    for comparison. With `edit` None this is the reconstruct-only control.
+    """
+    return _finite(_decode_edited(sae, codes, edit).to(output.dtype), edit)
+
+
+def edit_saeuron_code(
+    sae: SparseAutoencoder, codes: SparseCodes, edit: FeatureEdit | None, x: Tensor, output: Tensor
+) -> Tensor:
+    """``decode(f_edited) + (decode(f) - x)`` replaces x in the block's output, as the published SAeUron hook does.
+
+    The error term has the wrong sign there: with nothing edited this is 2 decode(f) - x, not x. Kept for comparison.
+    `x` is what the codes were made of (the update or the output), `output` the block's output, both [..., d].
+    """
+    replacement = _decode_edited(sae, codes, edit) + (sae.decode(codes) - x.float())
+    return _finite((output.float() + (replacement - x.float())).to(output.dtype), edit)
+
+
+def _decode_edited(sae: SparseAutoencoder, codes: SparseCodes, edit: FeatureEdit | None) -> Tensor:
+    decoded = sae.decode(codes)
+    if edit is None:
+        return decoded
+    return decoded + code_change(codes, edit) @ sae.decoder_rows(edit.features)
+
+
+def _finite(edited: Tensor, edit: FeatureEdit | None) -> Tensor:
+    if torch.isfinite(edited).all():
+        return edited
+    largest = float(edit.factors.abs().max()) if edit is not None else 0.0
+    raise SaeuronError(
+        f"The edited activation is not finite (largest effective factor {largest:.3g}). Move the multiplier closer to 0, "
+        "or run the model in bfloat16 or float32."
+    )

@@ -1,0 +1,123 @@
+"""TopK sparse autoencoders, read sparsely: a code is k (value, index) pairs, never n numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from .errors import SaeuronError
+
+KINDS = ("update", "output")
+
+
+@dataclass(frozen=True)
+class SAEIdentity:
+    """What an SAE is and where it belongs; feature indices mean nothing without it.
+
+    ``kind`` says what is read at the hookpoint: ``update`` (block output - block input) or ``output``.
+    ``sha256`` is that of the weights file; an empty string means "not recorded".
+    """
+
+    sha256: str
+    base_model: str
+    hookpoint: str
+    kind: str
+    d: int
+    n: int
+    k: int
+
+    def describe(self) -> str:
+        weights = self.sha256[:12] or "not recorded"
+        return (
+            f"{self.base_model or 'unknown base model'} at {self.hookpoint or 'unknown hookpoint'} "
+            f"({self.kind or 'unknown kind'}, d {self.d}, n {self.n}, k {self.k}, weights {weights})"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> SAEIdentity:
+        """Errors: `SaeuronError` for missing fields or wrong types."""
+        values: dict[str, Any] = {}
+        for name, kind in _IDENTITY_FIELDS.items():
+            value = fields.get(name)
+            if not isinstance(value, kind) or isinstance(value, bool):
+                raise SaeuronError(f"SAE identity: {name!r} must be of type {kind.__name__}, found {value!r}.")
+            values[name] = value
+        if min(values["d"], values["n"], values["k"]) < 1 or values["k"] > values["n"]:
+            raise SaeuronError(
+                f"SAE identity: sizes make no sense (d {values['d']}, n {values['n']}, k {values['k']}); "
+                "all must be positive and k at most n."
+            )
+        if values["kind"] not in (*KINDS, ""):
+            raise SaeuronError(f"SAE identity: kind must be one of {', '.join(KINDS)}, found {values['kind']!r}.")
+        return cls(**values)
+
+
+_IDENTITY_FIELDS = {"sha256": str, "base_model": str, "hookpoint": str, "kind": str, "d": int, "n": int, "k": int}
+
+
+class SparseCodes(NamedTuple):
+    """The SAE codes of some tokens."""
+
+    values: Tensor
+    """[..., k] float32, not negative, in no particular order; 0 where fewer than k features are active."""
+
+    indices: Tensor
+    """[..., k] int64, the features that `values` belong to."""
+
+    def of(self, features: Tensor) -> Tensor:
+        """Codes [..., m] of `features` [m]; 0 where a feature is not among the k kept."""
+        matches = self.indices.unsqueeze(-1) == features  # [..., k, m]
+        return (self.values.unsqueeze(-1) * matches).sum(-2)
+
+
+class SparseAutoencoder(nn.Module):
+    """TopK SAE (Gao et al., arXiv 2406.04093): ``z = W_e x + b_e``, the k largest kept, then relu.
+
+    A bias subtracted before encoding is folded into ``b_e`` when a file is read, so one code path serves every format.
+    Keeping k then relu and relu then keeping k give the same nonzero values.
+
+    ``operations`` supplies the layer classes: `torch.nn`, or the host's, which cast and offload.
+    The layers are not usable before weights are loaded: the host's skip initialisation.
+    """
+
+    def __init__(
+        self,
+        d: int,
+        n: int,
+        k: int,
+        operations: Any = nn,
+        dtype: torch.dtype | None = None,
+        device: torch.device | None = None,
+    ) -> None:
+        super().__init__()
+        if not 0 < k <= n:
+            raise SaeuronError(f"An SAE keeps between 1 and n features per token; found k {k}, n {n}.")
+        self.d, self.n, self.k = d, n, k
+        self.encoder = operations.Linear(d, n, dtype=dtype, device=device)
+        # An embedding, because the decoder is only ever read by rows, and the host can offload it like any layer.
+        self.decoder = operations.Embedding(n, d, dtype=dtype, device=device)
+        # Raw on purpose: d numbers, moved on use. The host leaves raw parameters where they are.
+        self.decoder_bias = nn.Parameter(torch.empty(d, dtype=dtype, device=device), requires_grad=False)
+
+    def encode(self, x: Tensor) -> SparseCodes:
+        """Tokens [..., d] of any float dtype -> codes; computed in float32."""
+        if x.shape[-1] != self.d:
+            raise SaeuronError(f"This SAE reads tokens of width {self.d}, found {x.shape[-1]}.")
+        values, indices = self.encoder(x.float()).topk(self.k, dim=-1, sorted=False)
+        return SparseCodes(values.relu(), indices)
+
+    def decoder_rows(self, indices: Tensor) -> Tensor:
+        """Decoder directions [..., d], float32, of feature indices [...]."""
+        return self.decoder(indices).float()
+
+    def decode(self, codes: SparseCodes) -> Tensor:
+        """Codes -> reconstructed tokens [..., d], float32."""
+        rows = self.decoder_rows(codes.indices)  # [..., k, d]
+        return torch.einsum("...k,...kd->...d", codes.values, rows) + self.decoder_bias.to(rows)

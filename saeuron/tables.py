@@ -1,0 +1,52 @@
+"""Feature sets as text that a person can read."""
+
+from __future__ import annotations
+
+from .feature_set import FeatureSet, FeatureStep
+from .intervention import Intervention
+
+
+def feature_set_table(feature_set: FeatureSet) -> str:
+    """One row per feature: score, mean activations, firing rates. Unknown numbers are shown as a dash."""
+    lines = [f"{feature_set.concept}: {_count(feature_set)} for {feature_set.sae.describe()}"]
+    if feature_set.note:
+        lines.append(feature_set.note)
+    for step in feature_set.steps:
+        lines.append(_step_title(step))
+        lines.append("feature     score   mean in concept   mean in all   fires in concept   fires in all")
+        for f in step.features:
+            lines.append(
+                f"{f.index:7d}  {_number(f.score, 8)}  {_number(f.mean_concept, 16)}  {_number(f.mean_all, 12)}"
+                f"  {_percent(f.rate_concept, 17)}  {_percent(f.rate_all, 13)}"
+            )
+    return "\n".join(lines)
+
+
+def effective_factor_table(intervention: Intervention) -> str:
+    """What each feature is multiplied with where it is active: the multiplier alone does not tell."""
+    lines = [
+        f"{intervention.feature_set.concept}: multiplier {intervention.multiplier:g}, rule {intervention.rule}, "
+        f"mode {intervention.mode}"
+    ]
+    for step in intervention.feature_set.steps:
+        lines.append(_step_title(step))
+        for feature, factor in zip(step.features, intervention.factors(step), strict=True):
+            lines.append(f"feature {feature.index}: x {factor:.4g} where above {feature.mean_all or 0.0:.4g}")
+    return "\n".join(lines)
+
+
+def _count(feature_set: FeatureSet) -> str:
+    distinct = {feature.index for step in feature_set.steps for feature in step.features}
+    return f"{len(distinct)} feature{'' if len(distinct) == 1 else 's'}"
+
+
+def _step_title(step: FeatureStep) -> str:
+    return "all steps" if step.sigma is None else f"sigma {step.sigma:.4g}"
+
+
+def _number(value: float | None, width: int) -> str:
+    return f"{'-':>{width}}" if value is None else f"{value:{width}.4g}"
+
+
+def _percent(value: float | None, width: int) -> str:
+    return f"{'-':>{width}}" if value is None else f"{value * 100:{width - 1}.1f}%"

@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+
+from saeuron.errors import SaeuronError
+from saeuron.files import check_format, read_safetensors, resolve_inside, write_atomically
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_writes_new_file_with_missing_folders(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "file.json"
+    write_atomically(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert [entry.name for entry in path.parent.iterdir()] == ["file.json"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+def test_file_is_as_readable_as_any_other(tmp_path: Path) -> None:
+    (tmp_path / "plain").write_bytes(b"")
+    write_atomically(tmp_path / "file", b"")
+    assert (tmp_path / "file").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from saeuron.files import write_atomically
+moment, path = sys.argv[1], Path(sys.argv[2])
+def die(*_arguments): os._exit(9)
+if moment == "before the data is on disk": os.fsync = die
+if moment == "before the rename": Path.replace = os.replace = os.rename = die
+write_atomically(path, b"new" * 100_000)
+if moment == "after": os._exit(9)
+"""
+
+
+@pytest.mark.parametrize("moment", ["before the data is on disk", "before the rename", "after"])
+def test_killed_while_writing_leaves_old_or_new(tmp_path: Path, moment: str) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    process = subprocess.run([sys.executable, "-c", KILLED, moment, str(path)], cwd=ROOT, check=False)
+    assert process.returncode == 9
+    assert path.read_bytes() == (b"new" * 100_000 if moment == "after" else b"old")
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_failure_keeps_old_file_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+
+    def fail(*_: object) -> None:
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(*((os, call) if call == "fsync" else (Path, call)), fail)
+        with pytest.raises(OSError, match="disk full"):
+            write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_reader_never_sees_a_part(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    versions = [bytes([letter]) * 500_000 for letter in b"ab"]
+    write_atomically(path, versions[0])
+    done = threading.Event()
+
+    def write() -> None:
+        for turn in range(60):
+            write_atomically(path, versions[turn % 2])
+        done.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    seen = set()
+    while not done.is_set():
+        seen.add(path.read_bytes())
+    writer.join()
+    assert seen == set(versions)
+
+
+@pytest.mark.parametrize(
+    "name", ["cats.json", "pets/cats.json", "pets\\cats.json", "a.b/c d.json", "console", "naïve 猫"]
+)
+def test_finds_names_inside(tmp_path: Path, name: str) -> None:
+    assert resolve_inside(tmp_path, name) == tmp_path.resolve().joinpath(*name.replace("\\", "/").split("/"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        ".",
+        "..",
+        "/etc/passwd",
+        "\\\\server\\share\\x",
+        "C:\\x",
+        "c:x",
+        "../x",
+        "a/../../x",
+        "a\\..\\..\\x",
+        "a//b",
+        "a/",
+        "x\0.json",
+        "x\n.json",
+        "x.json:stream",
+        "what?.json",
+        "NUL",
+        "nul.json",
+        "a/CON/b",
+        "Com1.txt",
+        "lpt¹",
+        "conin$",
+        "x.",
+        "x ",
+        ".. ",
+        "a" * 256,
+        "猫" * 86,
+        "\ud800",
+    ],
+)
+def test_refuses_names_that_lead_elsewhere(tmp_path: Path, name: str) -> None:
+    with pytest.raises(SaeuronError):
+        resolve_inside(tmp_path, name)
+
+
+@given(st.text(st.sampled_from("ab./\\:~ \0CONul*"), max_size=12))
+def test_never_leaves_the_folder(name: str) -> None:
+    folder = Path("/somewhere/folder")
+    try:
+        path = resolve_inside(folder, name)
+    except SaeuronError:
+        return
+    assert path != folder.resolve()
+    assert path.is_relative_to(folder.resolve())
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links need rights on Windows")
+def test_links(tmp_path: Path) -> None:
+    folder, outside = tmp_path / "folder", tmp_path / "outside"
+    folder.mkdir()
+    outside.mkdir()
+    (folder / "file").write_bytes(b"")
+    (folder / "inner").symlink_to(folder / "file")
+    (folder / "leak").symlink_to(outside)
+    (folder / "loop").symlink_to(folder / "loop")
+    (tmp_path / "alias").symlink_to(folder)
+    assert resolve_inside(folder, "inner") == (folder / "file").resolve()
+    assert resolve_inside(tmp_path / "alias", "file") == (folder / "file").resolve()
+    with pytest.raises(SaeuronError, match="leads out of 'folder'"):
+        resolve_inside(folder, "leak/x")
+    with pytest.raises(SaeuronError, match="loop"):
+        resolve_inside(folder, "loop")
+
+
+def test_reads_safetensors_without_holding_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    save_file({"a": torch.arange(1000.0)}, path, {"k": "v"})
+    tensors, metadata = read_safetensors(path)
+    with path.open("r+b") as file:  # the same file, so that a tensor mapped to it would change
+        file.write(b"\xff" * path.stat().st_size)
+    assert metadata == {"k": "v"}
+    assert torch.equal(tensors["a"], torch.arange(1000.0))
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\xff" * 100, (1 << 62).to_bytes(8, "little") + b"{}"])
+def test_refuses_what_is_not_safetensors(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "x.safetensors"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(SaeuronError, match=r"x\.safetensors"):
+        read_safetensors(path)
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.7", "0.9"])
+def test_format_accepts_known_majors(version: str) -> None:
+    check_format("f", version, "f", "1.0", "x.json")
+
+
+@pytest.mark.parametrize(
+    ("found", "version", "message"),
+    [
+        ("g", "1.0", "not a f file"),
+        (None, "1.0", "None"),
+        ("f", "2.0", "Update the pack"),
+        ("f", "10.0", "Update the pack"),
+        ("f", "1", "expected something like"),
+        ("f", 1.0, "expected something like"),
+        ("f", None, "expected something like"),
+        ("f", "9" * 5000 + ".0", "expected something like"),
+    ],
+)
+def test_format_refuses_others(found: object, version: object, message: str) -> None:
+    with pytest.raises(SaeuronError, match=message) as caught:
+        check_format(found, version, "f", "1.0", "x.json")
+    assert "x.json" in str(caught.value)
+    assert len(str(caught.value)) < 300
