@@ -1,0 +1,27 @@
+"""The pack's ComfyUI nodes, one family a file."""
+
+from __future__ import annotations
+
+from comfy_api.v0_0_2 import ComfyExtension, io
+
+from .feature_sets import SaeuronLoadFeatureSet, SaeuronSaveFeatureSet, SaeuronSelectFeatures
+from .load import SaeuronLoadMiniature, SaeuronLoadSAE
+from .statistics import SaeuronCollectStatistics
+from .unlearn import SaeuronUnlearn
+
+
+class SaeuronExtension(ComfyExtension):
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        return [
+            SaeuronLoadSAE,
+            SaeuronCollectStatistics,
+            SaeuronSelectFeatures,
+            SaeuronLoadFeatureSet,
+            SaeuronSaveFeatureSet,
+            SaeuronUnlearn,
+            SaeuronLoadMiniature,
+        ]
+
+
+async def comfy_entrypoint() -> SaeuronExtension:
+    return SaeuronExtension()

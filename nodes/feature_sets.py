@@ -1,0 +1,147 @@
+"""Feature sets: computed from statistics, loaded from a file or from pasted JSON, saved."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from comfy_api.v0_0_2 import io, ui
+
+from ..saeuron.errors import SaeuronError
+from ..saeuron.feature_set import FeatureSet
+from ..saeuron.selection import SelectionSettings, select_features
+from ..saeuron.statistics import ActivationStatistics
+from ..saeuron.tables import feature_set_table
+from .host.folders import find_feature_set, fingerprint, list_feature_sets, own_feature_set
+from .host.sockets import CATEGORY, FEATURE_SET, STATISTICS
+
+PASTED = "pasted JSON"
+
+
+class SaeuronSelectFeatures(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SaeuronSelectFeatures",
+            display_name="Select Features",
+            category=CATEGORY,
+            description="Compares statistics with and without the concept and picks the features that belong to it.",
+            inputs=[
+                STATISTICS.Input("concept_statistics", tooltip="Collected with prompts that name the concept."),
+                STATISTICS.Input("other_statistics", tooltip="Collected with prompts that do not."),
+                io.String.Input("concept", default="", tooltip="The concept's name, for reports and file names."),
+                io.Int.Input("tau", default=10, min=1, max=100_000, tooltip="How many features to take, best first."),
+                io.Boolean.Input(
+                    "per_step",
+                    default=False,
+                    tooltip="On: features chosen for each step, good only for the same schedule. Off: one choice for all.",
+                ),
+                io.Float.Input(
+                    "dead",
+                    default=0.01,
+                    min=0.0,
+                    max=1.0,
+                    step=0.001,
+                    tooltip="Features that fire less often than this are left out.",
+                ),
+                io.Float.Input(
+                    "overactive",
+                    default=0.99,
+                    min=0.0,
+                    max=1.0,
+                    step=0.001,
+                    tooltip="Features that fire more often than this are left out.",
+                ),
+                io.Combo.Input(
+                    "rate_unit",
+                    options=["image", "token"],
+                    default="image",
+                    tooltip="What dead and overactive count: pictures in which a feature fires somewhere, or single tokens.",
+                ),
+            ],
+            outputs=[FEATURE_SET.Output(display_name="feature_set", tooltip="For Unlearn and Save Feature Set.")],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        concept_statistics: ActivationStatistics,
+        other_statistics: ActivationStatistics,
+        concept: str,
+        tau: int,
+        per_step: bool,
+        dead: float,
+        overactive: float,
+        rate_unit: str,
+    ) -> io.NodeOutput:
+        settings = SelectionSettings(tau=tau, dead=dead, overactive=overactive, rate_unit=rate_unit, per_step=per_step)
+        feature_set = select_features(concept_statistics, other_statistics, settings)
+        feature_set = replace(feature_set, concept=concept.strip() or "concept")
+        return io.NodeOutput(feature_set, ui=ui.PreviewText(feature_set_table(feature_set)))
+
+
+class SaeuronLoadFeatureSet(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SaeuronLoadFeatureSet",
+            display_name="Load Feature Set",
+            category=CATEGORY,
+            description="Loads a concept's features from models/feature_sets, from those shipped with the pack, or from "
+            "JSON pasted into the node, so that a shared workflow is complete in itself.",
+            inputs=[
+                io.Combo.Input(
+                    "feature_set_name",
+                    options=[PASTED, *list_feature_sets()],
+                    default=PASTED,
+                    tooltip="A file, or the text below.",
+                ),
+                io.String.Input(
+                    "json",
+                    multiline=True,
+                    default="",
+                    tooltip="The content of a feature set file; read only if 'pasted JSON' is chosen.",
+                ),
+            ],
+            outputs=[FEATURE_SET.Output(display_name="feature_set", tooltip="For Unlearn.")],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, feature_set_name: str, **_: Any) -> Any:
+        return None if feature_set_name == PASTED else fingerprint(find_feature_set(feature_set_name))
+
+    @classmethod
+    def execute(cls, feature_set_name: str, json: str) -> io.NodeOutput:
+        if feature_set_name != PASTED:
+            feature_set = FeatureSet.load(find_feature_set(feature_set_name))
+        elif json.strip():
+            feature_set = FeatureSet.from_json(json)
+        else:
+            raise SaeuronError("No feature set: choose a file, or paste the content of one into the json field.")
+        return io.NodeOutput(feature_set, ui=ui.PreviewText(feature_set_table(feature_set)))
+
+
+class SaeuronSaveFeatureSet(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SaeuronSaveFeatureSet",
+            display_name="Save Feature Set",
+            category=CATEGORY,
+            description="Writes a feature set as a readable JSON file to models/feature_sets.",
+            inputs=[
+                FEATURE_SET.Input("feature_set", tooltip="From Select Features."),
+                io.String.Input("name", default="my-concept", tooltip="File name without .json; / makes folders."),
+                io.Boolean.Input("overwrite", default=False, tooltip="Off: an existing file is an error."),
+            ],
+            outputs=[],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(cls, feature_set: FeatureSet, name: str, overwrite: bool) -> io.NodeOutput:
+        path = own_feature_set(name)
+        if path.exists() and not overwrite:
+            raise SaeuronError(f"{path.name} exists already. Choose another name, or turn overwrite on.")
+        feature_set.save(path)
+        return io.NodeOutput(ui=ui.PreviewText(f"Saved {path.name}\n{feature_set.to_json()}"))

@@ -1,0 +1,1 @@
+"""What the pack needs from ComfyUI, each thing in one place."""

@@ -1,0 +1,78 @@
+"""Where SAEs and feature sets lie: the host's model folders, and what the pack ships."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import folder_paths
+
+from ...saeuron.errors import SaeuronError
+from ...saeuron.files import resolve_inside
+
+SAES = "saes"
+FEATURE_SETS = "feature_sets"
+
+_PACK = Path(__file__).resolve().parents[2]
+_SHIPPED = {SAES: _PACK / "saeuron" / "miniature" / "saes", FEATURE_SETS: _PACK / "feature_sets"}
+_EXTENSIONS = {SAES: {".safetensors", ".pth"}, FEATURE_SETS: {".json"}}
+
+# The weights file of a published layout stands for its folder.
+_FOLDER_MARKERS = ("state_dict.pth", "sae.safetensors")
+
+
+def register_folders() -> None:
+    """Add our folders to those that ``extra_model_paths.yaml`` or other packs have set already."""
+    for kind, extensions in _EXTENSIONS.items():
+        paths, known = folder_paths.folder_names_and_paths.get(kind, ([], set()))
+        own = [str(Path(folder_paths.models_dir) / kind), str(_SHIPPED[kind])]
+        merged = [*paths, *(path for path in own if path not in paths)]
+        folder_paths.folder_names_and_paths[kind] = (merged, set(known) | extensions)
+
+
+def list_saes() -> list[str]:
+    names = []
+    for name in folder_paths.get_filename_list(SAES):
+        path = Path(name)
+        if path.name in _FOLDER_MARKERS:
+            names.append(path.parent.as_posix())
+        elif path.suffix == ".safetensors":
+            names.append(path.as_posix())
+    return sorted(set(names))
+
+
+def list_feature_sets() -> list[str]:
+    return sorted(Path(name).as_posix() for name in folder_paths.get_filename_list(FEATURE_SETS))
+
+
+def find_sae(name: str) -> Path:
+    """A file, or a folder in one of the published layouts. Errors: `SaeuronError` if there is none of that name."""
+    for folder in folder_paths.get_folder_paths(SAES):
+        path = resolve_inside(Path(folder), name)
+        if path.exists():
+            return path
+    raise SaeuronError(_missing("SAE", name, SAES, list_saes()))
+
+
+def find_feature_set(name: str) -> Path:
+    for folder in folder_paths.get_folder_paths(FEATURE_SETS):
+        path = resolve_inside(Path(folder), name)
+        if path.is_file():
+            return path
+    raise SaeuronError(_missing("feature set", name, FEATURE_SETS, list_feature_sets()))
+
+
+def own_feature_set(name: str) -> Path:
+    """The path to save a user's feature set to; outside the pack, which an update replaces."""
+    return resolve_inside(Path(folder_paths.models_dir) / FEATURE_SETS, f"{name}.json")
+
+
+def fingerprint(path: Path) -> tuple[str, int, int]:
+    """Changes when the file does; for a folder, when its weights do."""
+    files = [path / marker for marker in _FOLDER_MARKERS if (path / marker).is_file()] if path.is_dir() else [path]
+    status = files[0].stat() if files else path.stat()
+    return str(path), status.st_mtime_ns, status.st_size
+
+
+def _missing(what: str, name: str, kind: str, there: list[str]) -> str:
+    known = ", ".join(there[:12]) or "none yet"
+    return f"There is no {what} named {name!r}. Put it into models/{kind}, or choose one of: {known}."

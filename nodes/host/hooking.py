@@ -1,0 +1,72 @@
+"""Forward hooks on the UNet that live for one call of it.
+
+A ``DIFFUSION_MODEL`` wrapper registers them, runs the UNet, and removes them whatever happens: the base model and its
+other clones never see them, LoRA keys stay as they are, and torch.compile works on either side of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from typing import Any
+
+from torch import Tensor
+
+from ...saeuron.errors import SaeuronError
+from .unet import uncompiled
+
+KEY = "saeuron"
+
+# block input, block output (both BHWC), the host's transformer_options -> new output, or None to leave it alone
+Reader = Callable[[Tensor, Tensor, Mapping[str, Any]], Tensor | None]
+
+POSITIVE, NEGATIVE = 0, 1  # the host's numbers in cond_or_uncond
+
+
+class HookedUNet:
+    """The wrapper. `readers` is a tuple of (module path, reader), called in order."""
+
+    def __init__(self, readers: tuple[tuple[str, Reader], ...]) -> None:
+        self._readers = readers
+
+    def __call__(self, executor: Any, *args: Any, **kwargs: Any) -> Any:
+        unet = uncompiled(executor.class_obj)
+        options = kwargs.get("transformer_options") or (args[5] if len(args) > 5 else {})
+        with ExitStack() as hooks:
+            for path, reader in self._readers:
+                handle = unet.get_submodule(path).register_forward_hook(_hook(reader, options))
+                hooks.callback(handle.remove)
+            return executor(*args, **kwargs)
+
+
+def _hook(reader: Reader, options: Mapping[str, Any]) -> Callable[..., Tensor | None]:
+    def hook(_module: Any, inputs: tuple[Any, ...], output: Tensor) -> Tensor | None:
+        tokens_out = output.permute(0, 2, 3, 1)  # BCHW -> BHWC
+        edited = reader(inputs[0].permute(0, 2, 3, 1), tokens_out, options)
+        if edited is None or edited is tokens_out:
+            return None
+        return edited.permute(0, 3, 1, 2).contiguous()  # BHWC -> BCHW
+
+    return hook
+
+
+def current_sigma(options: Mapping[str, Any]) -> float:
+    sigmas = options.get("sigmas")
+    if sigmas is None:
+        raise SaeuronError(
+            "The node that runs this model does not tell the noise level, so the step's features can't be chosen. "
+            "Use KSampler, SamplerCustom or another sampler that goes through ComfyUI's sampling."
+        )
+    return float(sigmas.flatten()[0])
+
+
+def halves_of_rows(options: Mapping[str, Any], batch: int) -> list[int]:
+    """For each row of the batch, POSITIVE or NEGATIVE.
+
+    The host stacks equal chunks, one per entry of ``cond_or_uncond``; at cfg 1 there is a single positive one.
+    """
+    chunks = options.get("cond_or_uncond") or [POSITIVE]
+    if batch % len(chunks):
+        raise SaeuronError(f"A batch of {batch} can't be split into the {len(chunks)} conditionings the sampler names.")
+    rows = batch // len(chunks)
+    return [chunk for chunk in chunks for _ in range(rows)]

@@ -1,0 +1,98 @@
+"""The miniature as the host's MODEL, CLIP and VAE, built from the host's own classes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import comfy.clip_model
+import comfy.latent_formats
+import comfy.model_management
+import comfy.model_patcher
+import comfy.sd
+import comfy.sd1_clip
+import comfy.supported_models
+import comfy.supported_models_base
+import torch
+
+from ...saeuron.miniature.architecture import TEXT_CONFIG, TEXT_WIDTH, UNET_CONFIG
+from ...saeuron.miniature.weights import load_weights
+
+
+class MiniatureLatents(comfy.latent_formats.SDXL):
+    """SDXL's latents with colours of their own for previews; no decoder of that name is looked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        weights = load_weights("autoencoder")
+        self.latent_rgb_factors = weights["preview.factors"].tolist()
+        self.latent_rgb_factors_bias = weights["preview.bias"].tolist()
+        self.taesd_decoder_name = None
+
+
+class MiniatureConfig(comfy.supported_models.SDXL):
+    unet_config: dict[str, Any] = {}
+    latent_format = MiniatureLatents
+
+
+class MiniatureTokenizer(comfy.sd1_clip.SDTokenizer):
+    def __init__(self, embedding_directory: Any = None, tokenizer_data: Any = None) -> None:
+        super().__init__(
+            embedding_directory=embedding_directory,
+            embedding_size=TEXT_WIDTH,
+            embedding_key="clip_l",
+            tokenizer_data=tokenizer_data or {},
+        )
+
+
+class MiniatureTokenizerPack(comfy.sd1_clip.SD1Tokenizer):
+    def __init__(self, embedding_directory: Any = None, tokenizer_data: Any = None) -> None:
+        super().__init__(embedding_directory, tokenizer_data or {}, tokenizer=MiniatureTokenizer)
+
+
+class MiniatureTextModel(comfy.sd1_clip.SDClipModel):
+    def __init__(self, device: Any = "cpu", dtype: Any = None, model_options: Any = None) -> None:
+        super().__init__(
+            device=device, dtype=dtype, textmodel_json_config=dict(TEXT_CONFIG), model_options=model_options or {}
+        )
+
+
+class MiniatureTextEncoder(comfy.sd1_clip.SD1ClipModel):
+    def __init__(self, device: Any = "cpu", dtype: Any = None, model_options: Any = None) -> None:
+        super().__init__(device, dtype, model_options or {}, clip_model=MiniatureTextModel)
+
+
+def load_miniature() -> tuple[Any, comfy.sd.CLIP, comfy.sd.VAE]:
+    return _load_model(), _load_clip(), comfy.sd.VAE(sd=_autoencoder_weights())
+
+
+def _load_model() -> comfy.model_patcher.ModelPatcher:
+    weights = load_weights("unet")
+    device = comfy.model_management.get_torch_device()
+    parameters = sum(tensor.numel() for tensor in weights.values())
+    dtype = comfy.model_management.unet_dtype(
+        model_params=parameters, supported_dtypes=MiniatureConfig.supported_inference_dtypes
+    )
+    config = MiniatureConfig(UNET_CONFIG)
+    config.set_inference_dtype(dtype, comfy.model_management.unet_manual_cast(dtype, device))
+    offload_device = comfy.model_management.unet_offload_device()
+    model = config.get_model({"v_pred": torch.tensor([])}, device=offload_device)
+    model.diffusion_model.load_state_dict({name: tensor.to(dtype) for name, tensor in weights.items()})
+    return comfy.model_patcher.ModelPatcher(model, load_device=device, offload_device=offload_device)
+
+
+def _load_clip() -> comfy.sd.CLIP:
+    import folder_paths
+
+    target = comfy.supported_models_base.ClipTarget(MiniatureTokenizerPack, MiniatureTextEncoder)
+    weights = load_weights("text")
+    clip = comfy.sd.CLIP(
+        target,
+        embedding_directory=folder_paths.get_folder_paths("embeddings"),
+        parameters=sum(tensor.numel() for tensor in weights.values()),
+    )
+    clip.cond_stage_model.clip_l.transformer.load_state_dict(weights)
+    return clip
+
+
+def _autoencoder_weights() -> dict[str, torch.Tensor]:
+    return {name: tensor for name, tensor in load_weights("autoencoder").items() if not name.startswith("preview.")}

@@ -1,0 +1,99 @@
+"""Loaders: an SAE, and the miniature model that the pack ships."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.v0_0_2 import io
+
+from ..saeuron.base_models import BASE_MODELS
+from ..saeuron.checkpoints import Placement, load_sae
+from ..saeuron.hookpoints import FAMILIES, canonical_name, hookpoints_of
+from ..saeuron.sae import KINDS
+from .host.folders import find_sae, fingerprint, list_saes
+from .host.sockets import CATEGORY, SAE, HostedSAE
+
+FROM_FILE = "from file"
+
+
+class SaeuronLoadSAE(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        hookpoints = sorted({hookpoint.name for family in FAMILIES for hookpoint in hookpoints_of(family)})
+        return io.Schema(
+            node_id="SaeuronLoadSAE",
+            display_name="Load SAE",
+            category=CATEGORY,
+            description="Loads a sparse autoencoder (SAE) from models/saes: a file of ours, or a folder as published by "
+            "sdxl-unbox or SAeUron.",
+            inputs=[
+                io.Combo.Input("sae_name", options=list_saes(), tooltip="File or folder in models/saes."),
+                io.Combo.Input(
+                    "hookpoint",
+                    options=[FROM_FILE, *hookpoints],
+                    default=FROM_FILE,
+                    tooltip="The UNet block the SAE was trained on. Only needed where the file does not record it.",
+                ),
+                io.Combo.Input(
+                    "kind",
+                    options=[FROM_FILE, *KINDS],
+                    default=FROM_FILE,
+                    tooltip="What the SAE reads there: the block's update (output minus input) or its output. "
+                    "Only needed where the file does not record it.",
+                ),
+                io.Combo.Input(
+                    "base_model",
+                    options=[FROM_FILE, *BASE_MODELS],
+                    default=FROM_FILE,
+                    tooltip="The model the SAE was trained on. Only needed where the file does not record it.",
+                ),
+            ],
+            outputs=[SAE.Output(display_name="sae", tooltip="For Collect Statistics and Unlearn.")],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, sae_name: str, **_: Any) -> tuple[str, int, int]:
+        return fingerprint(find_sae(sae_name))
+
+    @classmethod
+    def execute(cls, sae_name: str, hookpoint: str, kind: str, base_model: str) -> io.NodeOutput:
+        import comfy.model_management
+        import comfy.model_patcher
+        import comfy.ops
+
+        chosen = {
+            "hookpoint": canonical_name(hookpoint) if hookpoint != FROM_FILE else "",
+            "kind": kind if kind != FROM_FILE else "",
+            "base_model": base_model if base_model != FROM_FILE else "",
+        }
+        loaded = load_sae(find_sae(sae_name), Placement(**chosen), operations=comfy.ops.manual_cast)
+        patcher = comfy.model_patcher.ModelPatcher(
+            loaded.sae,
+            load_device=comfy.model_management.get_torch_device(),
+            offload_device=comfy.model_management.unet_offload_device(),
+        )
+        return io.NodeOutput(HostedSAE(patcher, loaded.identity))
+
+
+class SaeuronLoadMiniature(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SaeuronLoadMiniature",
+            display_name="Load Miniature",
+            category=CATEGORY,
+            description="Loads the small SDXL-shaped model that comes with the pack. It draws 20 kinds of objects in 5 "
+            "styles, 192 x 192 pixels, at cfg 1, in seconds on a CPU: for trying things out, not for art.",
+            inputs=[],
+            outputs=[
+                io.Model.Output(tooltip="For Unlearn and any sampler."),
+                io.Clip.Output(tooltip="For CLIP Text Encode."),
+                io.Vae.Output(tooltip="For VAE Decode."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls) -> io.NodeOutput:
+        from .host.miniature import load_miniature
+
+        return io.NodeOutput(*load_miniature())

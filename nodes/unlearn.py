@@ -1,0 +1,99 @@
+"""The node people come for: a MODEL that draws less of a concept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.v0_0_2 import io, ui
+
+from ..saeuron.errors import SaeuronError
+from ..saeuron.feature_set import FeatureSet
+from ..saeuron.intervention import HALVES, MODES, RULES, Intervention
+from ..saeuron.tables import effective_factor_table
+from .host.patching import Patch, add_patch
+from .host.sockets import CATEGORY, FEATURE_SET, SAE, HostedSAE
+from .host.unet import find_site
+
+
+class SaeuronUnlearn(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SaeuronUnlearn",
+            display_name="Unlearn",
+            category=CATEGORY,
+            description="Turns a concept's features down while the model draws. Chain several for several concepts.",
+            inputs=[
+                io.Model.Input("model", tooltip="The model to patch; it is not changed itself."),
+                SAE.Input("sae", tooltip="From Load SAE; the one the feature set was made with."),
+                FEATURE_SET.Input("feature_set", tooltip="The concept's features."),
+                io.Float.Input(
+                    "multiplier",
+                    default=-20.0,
+                    min=-100.0,
+                    max=10.0,
+                    step=0.5,
+                    display_mode=io.NumberDisplay.slider,
+                    tooltip="Below 0 the concept is pushed away, more so the further left. Each feature is multiplied with "
+                    "this times its mean activation (the preview shows the factors), so what is needed differs "
+                    "between SAEs: start at -20 for the miniature, -1 for SDXL-Turbo.",
+                ),
+                io.Combo.Input(
+                    "mode",
+                    options=list(MODES),
+                    default="exact",
+                    tooltip="exact: only the concept's features change. seed and saeuron-code: as published code does it, "
+                    "with its errors, for comparison.",
+                ),
+                io.Combo.Input(
+                    "rule",
+                    options=list(RULES),
+                    default="gamma-mu",
+                    tooltip="gamma-mu: multiplier times the feature's mean activation. gamma: the multiplier alone. "
+                    "zero: features are switched off and the multiplier is not used.",
+                ),
+                io.Float.Input(
+                    "start_percent", default=0.0, min=0.0, max=1.0, step=0.01, tooltip="From this part of sampling on."
+                ),
+                io.Float.Input(
+                    "end_percent", default=1.0, min=0.0, max=1.0, step=0.01, tooltip="Up to this part of sampling."
+                ),
+                io.Combo.Input(
+                    "halves",
+                    options=list(HALVES),
+                    default="both",
+                    tooltip="Which half of a guided batch is edited. At cfg 1 there is only the positive one.",
+                ),
+            ],
+            outputs=[io.Model.Output(tooltip="For a sampler, or another Unlearn.")],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model: Any,
+        sae: HostedSAE,
+        feature_set: FeatureSet,
+        multiplier: float,
+        mode: str,
+        rule: str,
+        start_percent: float,
+        end_percent: float,
+        halves: str,
+    ) -> io.NodeOutput:
+        if start_percent > end_percent:
+            raise SaeuronError(f"start_percent {start_percent:g} is after end_percent {end_percent:g}; swap them.")
+        feature_set.check_sae(sae.identity)
+        site = find_site(model, sae.identity)
+        sampling = model.get_model_object("model_sampling")
+        intervention = Intervention(
+            feature_set,
+            multiplier,
+            mode,
+            rule,
+            sigma_start=float(sampling.percent_to_sigma(start_percent)),
+            sigma_end=float(sampling.percent_to_sigma(end_percent)),
+            halves=halves,
+        )
+        patched = add_patch(model, Patch(site, sae, intervention))
+        return io.NodeOutput(patched, ui=ui.PreviewText(effective_factor_table(intervention)))
