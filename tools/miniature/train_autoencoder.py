@@ -1,0 +1,142 @@
+"""Train the miniature's autoencoder: TAESD's layout, 8x smaller, 4 channels of about unit variance."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from .scenes import make_pool
+from .training import cosine, import_host, load_checkpoint, save_checkpoint, trainable_operations
+
+CROP = 128
+RATE = 1e-3
+LATENT_NOISE = 0.12  # what the decoder learns to overlook, so small errors of the UNet do not show
+
+
+def build_autoencoder() -> torch.nn.Module:
+    import comfy.taesd.taesd as taesd
+
+    operations = trainable_operations()
+    model = taesd.TAESD(latent_channels=4)
+    for module in model.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            operations.Conv2d.reset_parameters(module)
+    return model.to(memory_format=torch.channels_last)
+
+
+@torch.no_grad()
+def start_as_thumbnail(model: torch.nn.Module, images: torch.Tensor) -> None:
+    """Initialise so that the untrained model already is an 8x smaller colour picture and back.
+
+    Colours are the slowest thing this architecture learns from scratch; begun here, training only adds detail.
+    Three channels are the whitened 8x8-pixel means of `images` (float32 [count, 3, h, w]); the fourth is a random
+    feature scaled to unit variance, or the decoder would learn to ignore it.
+    """
+    colours = F.avg_pool2d(images, 8).permute(1, 0, 2, 3).flatten(1).T
+    mean = colours.mean(0)
+    variance, axes = torch.linalg.eigh(torch.cov(colours.T))
+    whiten, colour = axes.T / variance.sqrt().unsqueeze(1), axes * variance.sqrt()
+    for block in (m for m in model.modules() if type(m).__name__ == "Block"):
+        block.conv[-1].weight.zero_()  # a block starts as the identity on what is not negative
+        block.conv[-1].bias.zero_()
+    encoder = [m for m in model.taesd_encoder if isinstance(m, torch.nn.Conv2d)]
+    encoder[0].weight[:3] = 0
+    encoder[0].bias[:3] = 0
+    encoder[0].weight[range(3), range(3), 1, 1] = 1
+    for conv in encoder[1:-1]:
+        conv.weight[:3] = 0
+        for channel in range(3):
+            conv.weight[channel, channel, 1:, 1:] = 0.25  # 2x2 mean
+    encoder[-1].weight[:3] = 0
+    encoder[-1].weight[:3, :3, 1, 1] = whiten
+    encoder[-1].bias[:3] = -whiten @ mean
+    feature = model.taesd_encoder(images[:32])[:, 3]
+    encoder[-1].bias[3] -= feature.mean()
+    encoder[-1].weight[3] /= feature.std()
+    encoder[-1].bias[3] /= feature.std()
+    decoder = [m for m in model.taesd_decoder if isinstance(m, torch.nn.Conv2d)]
+    decoder[0].weight[:8] = 0
+    decoder[0].bias[:8] = 0
+    decoder[0].weight[range(4), range(4), 1, 1] = 1  # both signs, as what follows passes only one
+    decoder[0].weight[range(4, 8), range(4), 1, 1] = -1
+    smooth = torch.tensor([1.0, 2.0, 1.0]) / 4
+    for conv in decoder[1:-1]:
+        conv.weight[:8] = 0
+        for channel in range(8):
+            conv.weight[channel, channel] = smooth[:, None] * smooth
+    decoder[-1].weight.mul_(0.1)
+    decoder[-1].weight[:, :8] = 0
+    decoder[-1].weight[:, :3, 1, 1] = colour
+    decoder[-1].weight[:, 4:7, 1, 1] = -colour
+    decoder[-1].bias.copy_(mean)
+
+
+def _edges(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    return image[..., 1:] - image[..., :-1], image[..., 1:, :] - image[..., :-1, :]
+
+
+def reconstruction_loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """L1 + MSE + edges, and a coarse term without which flat areas drift in colour."""
+    edge = sum((F.l1_loss(a, b) for a, b in zip(_edges(output), _edges(target), strict=True)), torch.zeros(()))
+    coarse = F.l1_loss(F.avg_pool2d(output, 8), F.avg_pool2d(target, 8))
+    return F.l1_loss(output, target) + 2 * F.mse_loss(output, target) + edge + coarse
+
+
+def train(work: Path, drawings: Path, steps: int, batch: int, seed: int) -> None:
+    pictures, _ = make_pool(work, drawings, 1, 10000)
+    torch.manual_seed(seed)
+    model = build_autoencoder()
+    examples = torch.from_numpy(pictures[:500].copy()).permute(0, 3, 1, 2).float().div(255)
+    start_as_thumbnail(model, examples)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=1e-4, fused=True)
+    start, file = 0, work / "autoencoder.ckpt"
+    if (state := load_checkpoint(file)) is not None:
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        start = state["step"]
+    began = time.time()
+    for step in range(start, steps):
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+        index = torch.randint(len(pictures), (batch,), generator=generator)
+        images = torch.stack([torch.from_numpy(pictures[int(i)].copy()) for i in index])
+        top, left = (int(v) for v in torch.randint(0, images.shape[1] - CROP + 1, (2,), generator=generator))
+        images = images[:, top : top + CROP, left : left + CROP].permute(0, 3, 1, 2).float().div(255)  # BHWC -> BCHW
+        images = images.contiguous(memory_format=torch.channels_last)
+        for group in optimizer.param_groups:
+            group["lr"] = RATE * cosine(step, steps)
+        with torch.autocast("cpu", torch.bfloat16):
+            latents = model.taesd_encoder(images)
+            noise = torch.randn(latents.shape, generator=generator) * LATENT_NOISE
+            output = model.taesd_decoder(latents + noise)
+        latents, output = latents.float(), output.float()
+        mean, variance = latents.mean((0, 2, 3)), latents.var((0, 2, 3))
+        moments = (mean.square() + (variance - 1).square()).mean() + F.relu(latents.abs() - 3).square().mean()
+        loss = reconstruction_loss(output, images) + 0.05 * moments
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        if step % 50 == 0 or step == steps - 1:
+            print(f"{step} {loss.item():.4f} mse {F.mse_loss(output, images).item():.5f} var {variance.tolist()} {time.time() - began:.0f} s", flush=True)
+        if step % 500 == 499 or step == steps - 1:
+            save_checkpoint(file, {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--host", type=Path, required=True, help="folder of ComfyUI's source")
+    parser.add_argument("--work", type=Path, default=Path("output/miniature"))
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    import_host(arguments.host)
+    train(arguments.work, arguments.work / "drawings", arguments.steps, arguments.batch, arguments.seed)
+
+
+if __name__ == "__main__":
+    main()

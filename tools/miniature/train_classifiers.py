@@ -1,0 +1,160 @@
+"""Train the two judges, small ViTs for object and style, on drawings and on what the autoencoder makes of them.
+
+They never see a picture that the diffusion model made, which is what they will judge.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from .drawings import OBJECTS, STYLES
+from .scenes import make_pool
+from .train_autoencoder import build_autoencoder
+from .training import cosine, import_host, load_checkpoint
+
+SIZE = 128
+JUDGES = {"objects": list(OBJECTS), "styles": list(STYLES)}
+
+
+def build_classifier(labels: list[str]) -> torch.nn.Module:
+    from transformers import ViTConfig, ViTForImageClassification
+
+    return ViTForImageClassification(
+        ViTConfig(
+            image_size=SIZE,
+            patch_size=16,
+            hidden_size=128,
+            num_hidden_layers=6,
+            num_attention_heads=4,
+            intermediate_size=384,
+            hidden_dropout_prob=0.05,
+            num_labels=len(labels),
+            id2label=dict(enumerate(labels)),
+            label2id={label: index for index, label in enumerate(labels)},
+        )
+    )
+
+
+def small(pictures: torch.Tensor) -> torch.Tensor:
+    """uint8 [b, h, w, 3] -> uint8 [b, 3, SIZE, SIZE]."""
+    images = pictures.permute(0, 3, 1, 2).float()
+    return F.interpolate(images, SIZE, mode="bilinear", antialias=True).round().clamp(0, 255).byte()
+
+
+@torch.inference_mode()
+def reconstructions(work: Path, pictures: np.ndarray, seed: int) -> torch.Tensor:
+    """Each picture through the autoencoder, with up to 0.3 noise on the latents: uint8 [b, 3, SIZE, SIZE]."""
+    file = work / f"reconstructions-{seed}-{len(pictures)}.npy"
+    if not file.exists():
+        autoencoder = build_autoencoder()
+        autoencoder.load_state_dict(load_checkpoint(work / "autoencoder.ckpt")["model"])  # type: ignore[index]
+        generator = torch.Generator().manual_seed(seed)
+        rows = []
+        for start in range(0, len(pictures), 16):
+            images = torch.from_numpy(pictures[start : start + 16].copy()).permute(0, 3, 1, 2).float().div(255)
+            with torch.autocast("cpu", torch.bfloat16):
+                latents = autoencoder.taesd_encoder(images.contiguous(memory_format=torch.channels_last))
+                level = torch.rand(len(latents), 1, 1, 1, generator=generator) * 0.3
+                decoded = autoencoder.taesd_decoder(latents + level * torch.randn(latents.shape, generator=generator))
+            rows.append(small(decoded.float().clamp(0, 1).mul(255).permute(0, 2, 3, 1)))
+        np.save(file, torch.cat(rows).numpy())
+    return torch.from_numpy(np.load(file))
+
+
+def augment(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """uint8 [b, 3, s, s] -> float in -1..1 with jittered colours, a small shift and sometimes blur."""
+    x = images.float().div(127.5).sub(1)
+    b = len(x)
+    gain = 1 + 0.3 * (torch.rand(b, 1, 1, 1, generator=generator) - 0.5)
+    tint = 0.2 * (torch.rand(b, 3, 1, 1, generator=generator) - 0.5)
+    x = x * gain + tint
+    shift = [int(v) for v in torch.randint(-8, 9, (2,), generator=generator)]
+    x = torch.roll(F.pad(x, (8, 8, 8, 8), mode="replicate"), shift, (2, 3))[..., 8:-8, 8:-8]
+    if torch.rand((), generator=generator) < 0.3:
+        x = F.interpolate(F.avg_pool2d(x, 2), x.shape[-1], mode="bilinear")
+    return (x + 0.05 * torch.randn(x.shape, generator=generator)).clamp(-1, 1)
+
+
+def train(work: Path, drawings: Path, output: Path, steps: int, batch: int, seed: int) -> None:
+    pools = {}
+    for name, pool_seed, count, reconstructed in (("fit", 1, 10000, 5000), ("heldout", 2, 1000, 1000)):
+        pictures, scenes = make_pool(work, drawings, pool_seed, count)
+        plain = torch.cat([small(torch.from_numpy(pictures[i : i + 500].copy())) for i in range(0, count, 500)])
+        labels = {
+            "objects": torch.tensor([JUDGES["objects"].index(scene.object) for scene in scenes]),
+            "styles": torch.tensor([JUDGES["styles"].index(scene.style) for scene in scenes]),
+        }
+        pools[name] = (plain, reconstructions(work, pictures[:reconstructed], pool_seed), labels)
+    figures = {}
+    for judge, names in JUDGES.items():
+        torch.manual_seed(seed)
+        model = build_classifier(names)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.05, fused=True)
+        plain, rebuilt, labels = pools["fit"]
+        images, target = torch.cat([plain, rebuilt]), torch.cat([labels[judge], labels[judge][: len(rebuilt)]])
+        began = time.time()
+        for step in range(steps):
+            generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+            index = torch.randint(len(images), (batch,), generator=generator)
+            for group in optimizer.param_groups:
+                group["lr"] = 1e-3 * cosine(step, steps)
+            with torch.autocast("cpu", torch.bfloat16):
+                logits = model(pixel_values=augment(images[index], generator)).logits
+            loss = F.cross_entropy(logits.float(), target[index], label_smoothing=0.05)
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            if step % 200 == 199:
+                print(f"{judge} {step + 1} {loss.item():.3f} {time.time() - began:.0f} s", flush=True)
+        model.eval()
+        plain, rebuilt, labels = pools["heldout"]
+        figures[judge] = {
+            "heldout_drawings": accuracy(model, plain, labels[judge]),
+            "heldout_reconstructions": accuracy(model, rebuilt, labels[judge][: len(rebuilt)]),
+            "pictures": len(plain),
+        }
+        print(judge, figures[judge], flush=True)
+        save(model, output / judge)
+    (output / "accuracy.json").write_text(json.dumps(figures, indent=2) + "\n")
+
+
+@torch.inference_mode()
+def accuracy(model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor) -> float:
+    hits = 0
+    for start in range(0, len(images), 250):
+        logits = model(pixel_values=images[start : start + 250].float().div(127.5).sub(1)).logits
+        hits += int((logits.argmax(1) == labels[start : start + 250]).sum())
+    return hits / len(images)
+
+
+def save(model: torch.nn.Module, folder: Path) -> None:
+    from transformers import ViTImageProcessor
+
+    model.half().save_pretrained(folder)
+    size = {"height": SIZE, "width": SIZE}
+    ViTImageProcessor(size=size, image_mean=[0.5] * 3, image_std=[0.5] * 3).save_pretrained(folder)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--host", type=Path, required=True, help="folder of ComfyUI's source")
+    parser.add_argument("--work", type=Path, default=Path("output/miniature"))
+    parser.add_argument("--output", type=Path, default=Path("saeuron/miniature/classifiers"))
+    parser.add_argument("--steps", type=int, default=2500)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    import_host(arguments.host)
+    train(arguments.work, arguments.work / "drawings", arguments.output, arguments.steps, arguments.batch, arguments.seed)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""Train the miniature's SAEs on the updates of the four blocks that sdxl-unbox chose."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from saeuron.checkpoints import Placement, save_sae
+from saeuron.hookpoints import SDXL_UNBOX, find_hookpoint
+from saeuron.miniature.architecture import BASE_MODEL
+from saeuron.training.topk import TopKTraining, train_topk
+
+from .sample import euler
+from .scenes import caption, make_pool
+from .text import tokenize
+from .train_diffusion import Miniature
+from .training import import_host, load_checkpoint
+
+BATCH = 50
+
+
+@torch.inference_mode()
+def collect(work: Path, hookpoints: Sequence[str], pictures: int, steps: int, seed: int) -> dict[str, Tensor]:
+    """Updates float16 [tokens, d] of each hookpoint at every step, while drawing random captions at cfg 1."""
+    _, scenes = make_pool(work, work / "drawings", 1, 10000)
+    model = Miniature().eval()
+    model.load_state_dict(load_checkpoint(work / "diffusion.ckpt")["average"])  # type: ignore[index]
+    tokens: dict[str, list[Tensor]] = {name: [] for name in hookpoints}
+
+    def keep(name: str):  # type: ignore[no-untyped-def]
+        def hook(_module: object, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            update = (output.float() - inputs[0].float()).permute(0, 2, 3, 1)  # BCHW -> BHWC
+            tokens[name].append(update.reshape(-1, update.shape[-1]).half())
+
+        return hook
+
+    for name in hookpoints:
+        model.unet.get_submodule(find_hookpoint(name, "sdxl").module).register_forward_hook(keep(name))
+    rng = np.random.default_rng([seed, 5])
+    for start in range(0, pictures, BATCH):
+        texts = [caption(rng, scenes[i]) for i in rng.integers(len(scenes), size=BATCH)]
+        euler(model, tokenize(texts), steps, 1.0, seed + start)
+    return {name: torch.cat(parts) for name, parts in tokens.items()}
+
+
+def train(work: Path, output: Path, pictures: int, steps: int, settings: TopKTraining) -> None:
+    began = time.time()
+    tokens = collect(work, SDXL_UNBOX, pictures, steps, settings.seed)
+    print(f"collected {len(next(iter(tokens.values())))} tokens a hookpoint, {time.time() - began:.0f} s", flush=True)
+    figures = {}
+    for name in SDXL_UNBOX:
+        sae, report = train_topk(tokens[name], settings)
+        place = Placement(BASE_MODEL, name, "update")
+        save_sae(output / f"miniature-{name}.safetensors", sae, place, torch.float16)
+        figures[name] = {"fvu": round(report.fvu, 4), "dead": round(report.dead, 4), "tokens": len(tokens[name])}
+        print(name, figures[name], f"{time.time() - began:.0f} s", flush=True)
+    (output / "figures.json").write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--host", type=Path, required=True, help="folder of ComfyUI's source")
+    parser.add_argument("--work", type=Path, default=Path("output/miniature"))
+    parser.add_argument("--output", type=Path, default=Path("saeuron/miniature/saes"))
+    parser.add_argument("--pictures", type=int, default=1000)
+    parser.add_argument("--sampling-steps", type=int, default=8)
+    parser.add_argument("--n", type=int, default=1536)
+    parser.add_argument("--k", type=int, default=10)
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    import_host(arguments.host)
+    settings = TopKTraining(n=arguments.n, k=arguments.k, steps=arguments.steps, seed=arguments.seed)
+    train(arguments.work, arguments.output, arguments.pictures, arguments.sampling_steps, settings)
+
+
+if __name__ == "__main__":
+    main()

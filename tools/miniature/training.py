@@ -1,0 +1,55 @@
+"""What every miniature training shares: the host's classes made trainable, schedules, checkpoints."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def import_host(folder: Path) -> None:
+    """Make ComfyUI's ``comfy`` package importable, for the CPU."""
+    sys.path.insert(0, str(folder))
+    arguments, sys.argv = sys.argv, [sys.argv[0], "--cpu", "--use-pytorch-cross-attention"]
+    import comfy.options
+
+    comfy.options.enable_args_parsing()
+    import comfy.cli_args  # noqa: F401
+
+    sys.argv = arguments
+
+
+def trainable_operations() -> Any:
+    """The host's layer classes with torch's initialisation, which the host leaves out."""
+    import comfy.ops
+
+    base = comfy.ops.disable_weight_init
+
+    class Operations(base):  # type: ignore[misc, valid-type]
+        pass
+
+    for name in ("Linear", "Conv2d", "GroupNorm", "LayerNorm", "Embedding"):
+        layer, plain = getattr(base, name), getattr(torch.nn, name)
+        setattr(Operations, name, type(name, (layer,), {"reset_parameters": plain.reset_parameters}))
+    return Operations
+
+
+def cosine(step: int, steps: int, warmup: int = 100) -> float:
+    """Learning-rate factor: linear warm-up, then half a cosine down to 2 %."""
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    temporary = path.with_suffix(".tmp")
+    torch.save(state, temporary)
+    os.replace(temporary, path)
+
+
+def load_checkpoint(path: Path) -> dict[str, Any] | None:
+    return torch.load(path, weights_only=True) if path.exists() else None
