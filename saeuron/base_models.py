@@ -51,11 +51,13 @@ def check_fits(identity: SAEIdentity, family: str, model_channels: int) -> Hookp
             f"This SAE belongs to {base.name}, but the connected MODEL is {found}. "
             f"Connect a {base.name} MODEL or load an SAE made for {found}."
         )
-    hookpoint = find_hookpoint(identity.hookpoint, family)
-    width = hookpoint.width(model_channels)
+    return find_hookpoint(identity.hookpoint, family)
+
+
+def check_width(identity: SAEIdentity, hookpoint: Hookpoint, width: int) -> None:
+    """Errors: `SaeuronError` if the block at `hookpoint` is not as wide as the SAE's tokens."""
     if width != identity.d:
         raise SaeuronError(
             f"The SAE reads tokens of width {identity.d}, but {hookpoint.name} of this MODEL is {width} wide. "
             "The SAE was recorded with the wrong hookpoint or base model."
         )
-    return hookpoint

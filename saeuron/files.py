@@ -7,10 +7,12 @@ import re
 import uuid
 from pathlib import Path
 from reprlib import repr as brief  # what strangers wrote may be long
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from .errors import SaeuronError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # Windows opens a device for these, whatever the extension.
 _RESERVED = re.compile(r"(CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(COM|LPT)[0-9¹²³])(\.|$)", re.IGNORECASE)

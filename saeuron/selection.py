@@ -103,8 +103,8 @@ def _best(scores: Tensor, alive: Tensor, settings: SelectionSettings, sigma: flo
         where = "" if sigma is None else f" at sigma {sigma:.4g}"
         raise SaeuronError(
             f"tau asks for {settings.tau} features, but only {len(left)} are left{where}: "
-            f"{int((scores > 0).sum())} of {len(scores)} fire more for the concept than for the other prompts, "
-            f"{int(alive.sum())} fire on {settings.dead:.2%} to {settings.overactive:.2%} of all {settings.rate_unit}s. "
+            f"{int((scores > 0).sum())} of {len(scores)} fire more for the concept than for the other prompts, and "
+            f"{int(alive.sum())} fire on {settings.dead:.2%} to {settings.overactive:.2%} of {settings.rate_unit}s. "
             "Lower tau or dead, raise overactive, or collect statistics with more prompts."
         )
     order = torch.sort(scores[left], descending=True, stable=True).indices  # stable: of equal ones the lower index

@@ -7,6 +7,8 @@ What comes after `--` goes to ComfyUI's main.py, for instance `-- --extra-model-
 from __future__ import annotations
 
 import argparse
+import contextlib
+import signal
 import subprocess
 import sys
 import time
@@ -36,6 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     make_base(base)
+    # As an exception, so that ComfyUI does not outlive this process.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     process = subprocess.Popen([*command, *options.comfyui], env=host_environment(), cwd=base)
     try:
         while process.poll() is None and not client.answers():
@@ -44,8 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"\nComfyUI with SAeUron is at {client.address} - Ctrl+C stops it.\n", flush=True)
         return process.wait()
     except KeyboardInterrupt:
-        # The terminal has sent it to ComfyUI as well, which saves and ends by itself.
-        return process.wait()
+        # A terminal sends it to ComfyUI as well, which then ends by itself.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=10)
+        return 0
     finally:
         if process.poll() is None:
             process.terminate()

@@ -64,7 +64,8 @@ class ComfyServer(ComfyClient):
         base_directory: kept afterwards; without it, a temporary one is made and removed.
         extra_args: further arguments for ComfyUI's main.py.
         env: environment variables to add.
-        start_timeout: seconds until the server must answer.
+        start_timeout: seconds until the server must answer. Long, because it costs nothing: a process that ends is
+            noticed at once, and a busy machine can take minutes to load torch.
 
     Attributes:
         base: the base directory; files may be put into its models/ and input/ before the start and at any time after.
@@ -80,7 +81,7 @@ class ComfyServer(ComfyClient):
         base_directory: Path | None = None,
         extra_args: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
-        start_timeout: float = 180.0,
+        start_timeout: float = 600.0,
     ) -> None:
         super().__init__(port=0)
         self._pack_name, self._pack_path = pack_name, pack_path if with_pack else None

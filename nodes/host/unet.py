@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from ...saeuron.base_models import check_fits
+from ...saeuron.base_models import check_fits, check_width
 from ...saeuron.errors import SaeuronError
 from ...saeuron.sae import SAEIdentity
 
@@ -46,9 +46,10 @@ def find_site(model: Any, identity: SAEIdentity) -> Site:
         )
     hookpoint = check_fits(identity, family, unet.model_channels)
     try:
-        unet.get_submodule(hookpoint.module)
+        block = unet.get_submodule(hookpoint.module)
     except AttributeError as error:
         raise SaeuronError(f"This MODEL has no block {hookpoint.name} ({hookpoint.module}).") from error
+    check_width(identity, hookpoint, block.in_channels)
     return Site(hookpoint.module, identity.kind)
 
 

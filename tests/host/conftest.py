@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import atexit
-import importlib.util
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 
-from tools.host import REPOSITORY, host_path
+from tools.host import host_path
+from tools.pack import pack as import_from_pack
 
 # First, so that `nodes`, `server` and `utils` are the host's. Without a host this raises: nothing is skipped.
 sys.path.insert(0, str(host_path()))
 
-from comfy.cli_args import args  # noqa: E402
+from comfy.cli_args import args
 
 # Before anything else of the host is imported: its device and its folders are chosen at import.
 args.cpu = True
@@ -26,24 +28,39 @@ for _name in ("custom_nodes", "models", "input", "output", "user", "temp"):
     (Path(args.base_directory) / _name).mkdir()
 atexit.register(shutil.rmtree, args.base_directory, ignore_errors=True)
 
-PACK = "saeuron_pack"
-
 
 @pytest.fixture(scope="session")
 def pack() -> ModuleType:
     """The pack, loaded as the host loads it: by its path, as a package of another name.
 
-    Its parts are `saeuron_pack.nodes...` and `saeuron_pack.saeuron...` for importlib.import_module; a class of the
-    latter is not the same object as that of a plain `import saeuron`.
+    Its parts are `tools.pack.pack("nodes...")` and `pack("saeuron...")`; a class of the latter is not the same object
+    as that of a plain `import saeuron`.
     """
-    if PACK not in sys.modules:
-        spec = importlib.util.spec_from_file_location(PACK, REPOSITORY / "__init__.py")
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[PACK] = module
-        try:
-            spec.loader.exec_module(module)
-        except BaseException:
-            del sys.modules[PACK]
-            raise
-    return sys.modules[PACK]
+    return import_from_pack()
+
+
+@pytest.fixture(autouse=True)
+def inference() -> Iterator[None]:
+    """Nodes run in inference mode."""
+    with torch.inference_mode():
+        yield
+
+
+@pytest.fixture(scope="session")
+def miniature(pack: ModuleType) -> tuple:
+    """MODEL, CLIP, VAE."""
+    with torch.inference_mode():
+        return tuple(import_from_pack("nodes.load").SaeuronLoadMiniature.execute().result)
+
+
+@pytest.fixture(scope="session")
+def sae(pack: ModuleType):
+    loader = import_from_pack("nodes.load").SaeuronLoadSAE
+    with torch.inference_mode():
+        return loader.execute("miniature-up_blocks.0.attentions.1.safetensors", *["from file"] * 3).result[0]
+
+
+@pytest.fixture(scope="session")
+def cats(pack: ModuleType):
+    loader = import_from_pack("nodes.feature_sets").SaeuronLoadFeatureSet
+    return loader.execute("miniature/cats.json", "").result[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ def test_interrupt_ends_a_run(bare_server: ComfyServer) -> None:
     prompt = image_prompt(width=1024, height=1024, batch_size=1)
     # The host looks for interrupts between nodes: a chain of blurs, so that there is something left to do.
     chain = ["1", *map(str, range(3, 30))]
-    for source, id_ in zip(chain, chain[1:], strict=False):
+    for source, id_ in itertools.pairwise(chain):
         inputs = {"image": [source, 0], "blur_radius": 10, "sigma": 5.0}
         prompt[id_] = {"class_type": "ImageBlur", "inputs": inputs}
     prompt["2"] = {**SAVE, "inputs": {"images": [chain[-1], 0], "filename_prefix": "never"}}

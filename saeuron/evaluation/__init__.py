@@ -1,0 +1,1 @@
+"""Measuring what an intervention removes and what it costs."""

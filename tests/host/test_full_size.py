@@ -1,0 +1,123 @@
+"""SDXL's real size, on random weights: the patch finds the block and does the method's arithmetic there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from support.host_graph import Spy, unlearn
+
+from tools.pack import pack as import_from_pack
+
+SDXL_UNET = {
+    "image_size": 32,
+    "in_channels": 4,
+    "out_channels": 4,
+    "model_channels": 320,
+    "num_res_blocks": [2, 2, 2],
+    "channel_mult": [1, 2, 4],
+    "transformer_depth": [0, 0, 2, 2, 10, 10],
+    "transformer_depth_output": [0, 0, 0, 2, 2, 2, 10, 10, 10],
+    "transformer_depth_middle": 10,
+    "context_dim": 2048,
+    "adm_in_channels": 2816,
+    "num_classes": "sequential",
+    "use_spatial_transformer": True,
+    "use_linear_in_transformer": True,
+    "legacy": False,
+    "num_head_channels": 64,
+    "dtype": torch.float32,
+}
+D, N, K = 1280, 5120, 10
+
+
+@pytest.fixture(scope="module")
+def sdxl():
+    import comfy.model_base
+    import comfy.model_patcher
+    import comfy.supported_models
+
+    model = comfy.model_base.SDXL(comfy.supported_models.SDXL(SDXL_UNET), device=torch.device("cpu"))
+    generator = torch.Generator().manual_seed(0)
+    for name, parameter in model.diffusion_model.named_parameters():
+        if parameter.ndim > 1:
+            parameter.data.normal_(0, parameter[0].numel() ** -0.5, generator=generator)
+        else:
+            parameter.data.fill_(1.0 if "norm" in name and name.endswith("weight") else 0.0)
+    return comfy.model_patcher.ModelPatcher(model, load_device=torch.device("cpu"), offload_device=torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def unbox_sae(pack):
+    """A full-size SAE in sdxl-unbox's layout, through the node that loads it."""
+    import folder_paths
+
+    name = "unet.up_blocks.0.attentions.1_k10_hidden5120/final"
+    path = Path(folder_paths.models_dir) / "saes" / name
+    path.mkdir(parents=True)
+    generator = torch.Generator().manual_seed(1)
+    state = {
+        "encoder.weight": torch.randn(N, D, generator=generator) / D**0.5,
+        "decoder.weight": torch.randn(D, N, generator=generator) / D**0.5,
+        "pre_bias": torch.randn(D, generator=generator) * 0.1,
+        "latent_bias": torch.randn(N, generator=generator) * 0.1,
+        "stats_last_nonzero": torch.zeros(N, dtype=torch.int64),
+    }
+    torch.save({"state_dict": state}, path / "state_dict.pth")
+    (path / "config.json").write_text(json.dumps({"n_dirs_local": N, "d_model": D, "k": K, "auxk": 256}))
+    return import_from_pack("nodes.load").SaeuronLoadSAE.execute(name, *["from file"] * 3).result[0], state
+
+
+def test_one_patched_step_equals_the_formula_and_leaves_no_trace(sdxl, unbox_sae):
+    sae, state = unbox_sae
+    features = [int(i) for i in torch.randperm(N, generator=torch.Generator().manual_seed(2))[:200]]
+    document = {
+        "format": "saeuron-feature-set", "version": "1.0", "concept": "random", "sae": sae.identity.as_dict(),
+        "steps": [{"sigma": None, "features": [{"index": i, "mean_concept": 0.5, "mean_all": 0.01} for i in features]}],
+    }  # fmt: skip
+    feature_set = import_from_pack("nodes.feature_sets").SaeuronLoadFeatureSet.execute("pasted JSON", json.dumps(document)).result[0]
+    keys = set(sdxl.model_state_dict())
+    patched = unlearn(sdxl, sae, feature_set, -20.0)
+
+    generator = torch.Generator().manual_seed(3)
+    x = torch.randn(1, 4, 32, 32, generator=generator)
+    sigma = torch.tensor([5.0])
+    context, y = torch.randn(1, 77, 2048, generator=generator), torch.randn(1, 2816, generator=generator)
+
+    def step(model):
+        options = {**model.model_options["transformer_options"], "sigmas": sigma, "cond_or_uncond": [0]}
+        return model.model.apply_model(x, sigma, c_crossattn=context, y=y, transformer_options=options)
+
+    plain = step(sdxl)
+    with Spy(sdxl) as spy:
+        edited = step(patched)
+    assert not torch.equal(plain, edited)
+    assert torch.equal(step(sdxl), plain)
+    assert set(sdxl.model_state_dict()) == set(patched.model_state_dict()) == keys
+
+    # METHOD phase 3 in float64, from the file's own tensors.
+    out = spy.outputs[0].double().permute(0, 2, 3, 1)
+    update = out - spy.inputs[0].double().permute(0, 2, 3, 1)
+    w_enc, w_dec = state["encoder.weight"].double(), state["decoder.weight"].double()
+    z = (update - state["pre_bias"].double()) @ w_enc.T + state["latent_bias"].double()
+    top = z.topk(K, dim=-1)
+    f = torch.zeros_like(z).scatter(-1, top.indices, top.values).clamp(min=0)
+    chosen = torch.zeros(N, dtype=torch.bool)
+    chosen[features] = True
+    f_edited = torch.where(chosen & (f > 0.01), -20.0 * 0.5 * f, f)
+    expected = out + (f_edited - f) @ w_dec.T
+    assert (f_edited != f).any(), "no selected feature fired; the test would prove nothing"
+    found = spy.edited[0].double().permute(0, 2, 3, 1)
+    assert torch.allclose(found, expected, rtol=1e-4, atol=1e-4 * float(out.abs().max()))
+
+
+def test_an_sae_for_another_base_model_is_refused(sdxl, sae, cats):
+    with pytest.raises(ValueError, match="belongs to saeuron-miniature, but the connected MODEL is sdxl"):
+        unlearn(sdxl, sae, cats)
+
+
+def test_the_miniature_refuses_an_sdxl_sae(miniature, unbox_sae):
+    with pytest.raises(ValueError, match="belongs to sdxl-turbo"):
+        import_from_pack("nodes.host.unet").find_site(miniature[0], unbox_sae[0].identity)

@@ -1,0 +1,175 @@
+"""The Unlearn node on the host's own model classes: exact where it acts, without a trace where it does not."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from support.host_graph import Shot, Spy, sample, unlearn
+
+from tools.pack import pack
+
+SHOTS = [
+    Shot(),
+    Shot(batch=4),
+    Shot(cfg=2.0),
+    Shot(cfg=2.0, batch=4),
+    Shot(width=256, height=160),
+    Shot(cfg=2.0, batch=2, width=160, height=224),
+    Shot(sampler="euler_ancestral"),
+    Shot(sampler="dpmpp_2m", scheduler="karras"),
+    Shot(sampler="heun"),
+    Shot(sampler="dpmpp_2m", cfg=2.0),
+]
+
+
+def tokens(x: torch.Tensor) -> torch.Tensor:
+    return x.permute(0, 2, 3, 1)  # BCHW -> BHWC
+
+
+@pytest.mark.parametrize("shot", SHOTS, ids=str)
+def test_every_call_of_the_block_is_edited_as_the_library_says(miniature, sae, cats, shot):
+    model = miniature[0]
+    intervene = pack("saeuron.intervention").intervene
+    intervention = pack("saeuron.intervention").Intervention(cats, -20.0)
+    before = sample(miniature, model, shot)
+    with Spy(model) as spy:
+        after = sample(miniature, unlearn(model, sae, cats), shot)
+    assert not torch.equal(before, after)
+    assert spy.outputs
+    changed = 0
+    for block_input, output, edited in zip(spy.inputs, spy.outputs, spy.edited, strict=True):
+        expected = intervene(sae.module, "update", [intervention], 1.0, tokens(block_input), tokens(output))
+        assert torch.equal(tokens(edited), expected)
+        changed += int(not torch.equal(edited, output))
+    assert changed
+
+
+@pytest.mark.parametrize(("halves", "edited_rows"), [("positive", 0), ("negative", 1)])
+def test_halves_edit_only_their_rows(miniature, sae, cats, halves, edited_rows):
+    model = miniature[0]
+    with Spy(model) as spy:
+        sample(miniature, unlearn(model, sae, cats, halves=halves), Shot(cfg=2.0, batch=2), text="a cat")
+    # The host puts the negative half first at cfg > 1: cond_or_uncond is [1, 0].
+    for output, edited in zip(spy.outputs, spy.edited, strict=True):
+        first, second = torch.equal(output[:2], edited[:2]), torch.equal(output[2:], edited[2:])
+        assert (first if edited_rows == 0 else second), "the other half was edited"
+    assert any(not torch.equal(output, edited) for output, edited in zip(spy.outputs, spy.edited, strict=True)) or halves == "negative"
+
+
+def test_at_cfg_1_the_negative_half_does_not_exist(miniature, sae, cats):
+    model = miniature[0]
+    patched = unlearn(model, sae, cats, halves="negative")
+    assert torch.equal(sample(miniature, patched, Shot()), sample(miniature, model, Shot()))
+
+
+def test_start_and_end_percent_bound_the_steps(miniature, sae, cats):
+    model = miniature[0]
+    with Spy(model) as spy:
+        sample(miniature, unlearn(model, sae, cats, end_percent=0.3), Shot(steps=4))
+    changed = [not torch.equal(a, b) for a, b in zip(spy.outputs, spy.edited, strict=True)]
+    assert changed[0] and not changed[-1]
+    with Spy(model) as spy:
+        sample(miniature, unlearn(model, sae, cats, start_percent=0.6), Shot(steps=4))
+    changed = [not torch.equal(a, b) for a, b in zip(spy.outputs, spy.edited, strict=True)]
+    assert changed[-1] and not changed[0]
+
+
+def never_fires(cats):
+    from dataclasses import replace
+
+    step = cats.steps[0]
+    return replace(cats, steps=(replace(step, features=tuple(replace(f, mean_all=1e9) for f in step.features)),))
+
+
+@pytest.mark.parametrize("shot", [Shot(), Shot(cfg=2.0, batch=2), Shot(sampler="euler_ancestral")], ids=str)
+def test_what_changes_nothing_is_bit_identical(miniature, sae, cats, shot):
+    model = miniature[0]
+    plain = sample(miniature, model, shot)
+    for patched in (
+        unlearn(model, sae, never_fires(cats)),
+        unlearn(model, sae, cats, 1.0, rule="gamma"),
+        unlearn(model, sae, cats, start_percent=0.0, end_percent=0.0, rule="gamma", multiplier=1.0),
+    ):
+        assert torch.equal(sample(miniature, patched, shot), plain)
+
+
+def test_base_and_siblings_never_see_an_edit(miniature, sae, cats):
+    model = miniature[0]
+    plain = sample(miniature, model, Shot())
+    sibling = model.clone()
+    patched = unlearn(model, sae, cats)
+    edited = sample(miniature, patched, Shot())
+    assert not torch.equal(edited, plain)
+    assert torch.equal(sample(miniature, model, Shot()), plain)
+    assert torch.equal(sample(miniature, sibling, Shot()), plain)
+    assert torch.equal(sample(miniature, patched, Shot()), edited)
+    unet = model.get_model_object("diffusion_model")
+    assert not any(module._forward_hooks for module in unet.modules())
+    assert model.get_attachment("saeuron") is None and not model.additional_models
+
+
+def test_no_hook_stays_after_an_exception(miniature, sae, cats):
+    model = miniature[0]
+    plain = sample(miniature, model, Shot())
+    unet = model.get_model_object("diffusion_model")
+
+    def fail(*_):
+        raise RuntimeError("planted")
+
+    handle = unet.get_submodule("output_blocks.4.0").register_forward_hook(fail)
+    with pytest.raises(RuntimeError, match="planted"):
+        sample(miniature, unlearn(model, sae, cats), Shot())
+    handle.remove()
+    assert not any(module._forward_hooks for module in unet.modules())
+    assert torch.equal(sample(miniature, model, Shot()), plain)
+
+
+def test_chained_concepts_share_one_wrapper_and_one_encode(miniature, sae, cats):
+    from comfy.patcher_extension import WrappersMP
+
+    model = miniature[0]
+    towers = pack("nodes.feature_sets").SaeuronLoadFeatureSet.execute("miniature/towers.json", "").result[0]
+    both = unlearn(unlearn(model, sae, cats), sae, towers)
+    turned = unlearn(unlearn(model, sae, towers), sae, cats)
+    assert len(both.get_wrappers(WrappersMP.DIFFUSION_MODEL, "saeuron")) == 1
+    encodes = []
+    handle = sae.module.encoder.register_forward_hook(lambda *_: encodes.append(1))
+    with Spy(model) as spy:
+        result = sample(miniature, both, Shot())
+    handle.remove()
+    assert len(encodes) == len(spy.outputs)
+    assert torch.equal(result, sample(miniature, turned, Shot()))
+    assert not torch.equal(result, sample(miniature, unlearn(model, sae, cats), Shot(), text="a tower"))
+
+
+@pytest.mark.parametrize("mode", ["seed", "saeuron-code"])
+def test_published_modes_edit_every_call_by_their_formula(miniature, sae, cats, mode):
+    library = pack("saeuron.intervention")
+    model = miniature[0]
+    intervention = library.Intervention(cats, -1.0, mode)
+    with Spy(model) as spy:
+        sample(miniature, unlearn(model, sae, cats, -1.0, mode=mode), Shot())
+    for block_input, output, edited in zip(spy.inputs, spy.outputs, spy.edited, strict=True):
+        expected = library.intervene(sae.module, "update", [intervention], 1.0, tokens(block_input), tokens(output))
+        assert torch.equal(tokens(edited), expected)
+        assert not torch.equal(edited, output)
+
+
+def test_lora_keys_are_the_same_on_a_patched_model(miniature, sae, cats):
+    import comfy.lora
+
+    model = miniature[0]
+    patched = unlearn(model, sae, cats)
+    assert set(patched.model_state_dict()) == set(model.model_state_dict())
+    assert comfy.lora.model_lora_keys_unet(patched.model, {}) == comfy.lora.model_lora_keys_unet(model.model, {})
+
+
+def test_turbo_scheduler_and_custom_sampler(miniature, sae, cats):
+    from comfy_extras.nodes_custom_sampler import SDTurboScheduler
+
+    model = miniature[0]
+    sigmas = SDTurboScheduler.execute(model, 4, 1.0).result[0]
+    plain = sample(miniature, model, Shot(), sigmas=sigmas)
+    edited = sample(miniature, unlearn(model, sae, cats), Shot(), sigmas=sigmas)
+    assert torch.isfinite(edited).all() and not torch.equal(plain, edited)
+    assert torch.equal(sample(miniature, model, Shot(), sigmas=sigmas), plain)

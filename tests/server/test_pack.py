@@ -1,0 +1,72 @@
+"""How the pack sits in a host: its nodes, its folder's name, what it loads."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tools.host import REPOSITORY, host_path
+from tools.server import ComfyServer
+
+NODES = {
+    "SaeuronLoadSAE",
+    "SaeuronCollectStatistics",
+    "SaeuronSelectFeatures",
+    "SaeuronLoadFeatureSet",
+    "SaeuronSaveFeatureSet",
+    "SaeuronUnlearn",
+    "SaeuronLoadMiniature",
+}
+
+
+def test_every_node_is_there_with_a_help_page_and_tooltips(server):
+    info = {name: node for name, node in server.object_info().items() if name.startswith("Saeuron")}
+    assert set(info) == NODES
+    for name, node in info.items():
+        assert node["category"].startswith("SAeUron")
+        assert (REPOSITORY / "web" / "docs" / f"{name}.md").is_file()
+        assert node["description"]
+
+
+def test_the_registry_scanner_finds_every_node_id_in_the_source():
+    found = set()
+    for path in (REPOSITORY / "nodes").glob("*.py"):
+        source = path.read_text(encoding="utf-8")
+        classes = set(re.findall(r"^class (Saeuron\w+)\(io\.ComfyNode\):", source, re.MULTILINE))
+        ids = set(re.findall(r'node_id="(\w+)"', source))
+        assert classes == ids, path.name
+        found |= ids
+    assert found == NODES
+
+
+@pytest.mark.parametrize("name", ["ComfyUI-SAeUron", "pack with spaces", "saeuron-päck-漢字-1.0"])
+def test_the_pack_loads_from_a_folder_of_any_name(name):
+    with ComfyServer(pack_name=name) as server:
+        assert set(server.object_info()) >= NODES
+        assert server.run({
+            "1": {"class_type": "SaeuronLoadFeatureSet", "inputs": {"feature_set_name": "miniature/cats.json", "json": ""}},
+            "2": {"class_type": "PreviewAny", "inputs": {"source": ["1", 0]}},
+        })  # fmt: skip
+
+
+def test_loading_the_pack_imports_no_heavy_library():
+    """The host itself imports transformers' tokenizers, so what counts is what the pack adds."""
+    code = f"""
+import sys, json
+sys.path[:0] = [{str(host_path())!r}, {str(REPOSITORY)!r}]
+sys.argv = ["main.py", "--cpu"]
+import comfy.options; comfy.options.enable_args_parsing()
+import nodes, comfy.samplers, comfy.sd, comfy_api.latest
+before = set(sys.modules)
+from tools.pack import pack
+pack()
+print(json.dumps(sorted({{name.split('.')[0] for name in set(sys.modules) - before}})))
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    added = set(json.loads(run.stdout.splitlines()[-1]))
+    assert not added & {"transformers", "nnsight", "matplotlib", "diffusers", "sklearn", "scipy", "PIL", "timm"}
+    assert "saeuron_pack" in added

@@ -1,0 +1,163 @@
+"""The saved workflow on a real server: exact, without a trace, and cheap to change."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tools.events import Event
+from tools.host import REPOSITORY
+from tools.server import ComfyServer, Interrupted, ServerError
+from tools.workflows import find_nodes, set_input, to_api
+
+WORKFLOW = REPOSITORY / "example_workflows" / "unlearn_miniature.json"
+BYPASS = 4
+
+
+@pytest.fixture(scope="module")
+def workflow() -> dict[str, Any]:
+    return json.loads(WORKFLOW.read_text(encoding="utf-8"))
+
+
+def draw(server: ComfyServer, prompt: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Title of the output node -> picture."""
+    outputs = server.run(prompt)
+    titles = {id_: node["_meta"]["title"] for id_, node in prompt.items()}
+    return {titles[id_]: server.image(out["images"][0]) for id_, out in outputs.items() if "images" in out}
+
+
+def changed(workflow: dict[str, Any], server: ComfyServer, **inputs: Any) -> dict[str, Any]:
+    prompt = to_api(workflow, server.object_info())
+    for name, value in inputs.items():
+        set_input(prompt, name, value, class_type="SaeuronUnlearn")
+    return prompt
+
+
+def never_firing(server: ComfyServer, workflow: dict[str, Any]) -> dict[str, Any]:
+    document = json.loads((REPOSITORY / "feature_sets" / "miniature" / "cats.json").read_text(encoding="utf-8"))
+    for step in document["steps"]:
+        for feature in step["features"]:
+            feature["mean_all"] = 1e9
+    prompt = changed(workflow, server)
+    set_input(prompt, "feature_set_name", "pasted JSON", class_type="SaeuronLoadFeatureSet")
+    set_input(prompt, "json", json.dumps(document), class_type="SaeuronLoadFeatureSet")
+    return prompt
+
+
+def test_unlearning_changes_the_picture_and_only_there(server, workflow):
+    first = draw(server, changed(workflow, server))
+    assert first["Before"].shape == first["After"].shape == (192, 192, 3)
+    assert not np.array_equal(first["Before"], first["After"])
+    again = draw(server, changed(workflow, server, multiplier=-40.0))
+    assert np.array_equal(again["Before"], first["Before"]), "the base model saw the edit"
+    assert not np.array_equal(again["After"], first["After"])
+
+
+def test_what_changes_nothing_gives_the_same_pixels(server, workflow):
+    before = draw(server, changed(workflow, server))["Before"]
+    bypassed = copy.deepcopy(workflow)
+    for node in bypassed["nodes"]:
+        if node["type"] == "SaeuronUnlearn":
+            node["mode"] = BYPASS
+    removed = changed(workflow, server)
+    (unlearn,) = find_nodes(removed, class_type="SaeuronUnlearn")
+    model = removed.pop(unlearn)["inputs"]["model"]
+    for node in removed.values():
+        node["inputs"] = {k: model if v == [unlearn, 0] else v for k, v in node["inputs"].items()}
+    cases = {
+        "multiplier that changes nothing": changed(workflow, server, rule="gamma", multiplier=1.0),
+        "feature set that never fires": never_firing(server, workflow),
+        "node bypassed": to_api(bypassed, server.object_info()),
+        "node removed": removed,
+    }
+    for name, prompt in cases.items():
+        draw(server, changed(workflow, server))  # a patched run directly before
+        assert np.array_equal(draw(server, prompt)["After"], before), name
+
+
+def test_moving_the_slider_runs_only_what_depends_on_it(server, workflow):
+    draw(server, changed(workflow, server, multiplier=-3.0))
+    prompt = changed(workflow, server, multiplier=-3.5)
+    record = server.record(prompt)
+    ran = {prompt[id_]["class_type"] for id_ in record.executed}
+    assert ran <= {"SaeuronUnlearn", "KSampler", "VAEDecode", "PreviewImage", "SaveImage"}, ran
+    assert len([id_ for id_ in record.executed if prompt[id_]["class_type"] == "KSampler"]) == 1
+
+
+def test_the_preview_shows_the_effective_factors(server, workflow):
+    prompt = changed(workflow, server, multiplier=-7.0)
+    (unlearn,) = find_nodes(prompt, class_type="SaeuronUnlearn")
+    text = server.run(prompt)[unlearn]["text"][0]
+    assert "multiplier -7" in text and "where above" in text
+
+
+def statistics_prompt(prompts: str) -> dict[str, Any]:
+    settings = {"sampler_name": "euler", "scheduler": "sgm_uniform", "steps": 8, "cfg": 1.0, "width": 192, "height": 192}
+    loader = {"sae_name": "miniature-up_blocks.0.attentions.1.safetensors"}
+    loader |= dict.fromkeys(("hookpoint", "kind", "base_model"), "from file")
+    collect = {"model": ["1", 0], "clip": ["1", 1], "sae": ["2", 0], "seed": 0, **settings}
+    select = {"concept": "cats", "tau": 3, "per_step": True, "dead": 0.01, "overactive": 0.99, "rate_unit": "image"}
+    return {
+        "1": {"class_type": "SaeuronLoadMiniature", "inputs": {}},
+        "2": {"class_type": "SaeuronLoadSAE", "inputs": loader},
+        "3": {"class_type": "SaeuronCollectStatistics", "inputs": {**collect, "prompts": prompts}},
+        "4": {"class_type": "SaeuronCollectStatistics", "inputs": {**collect, "prompts": "a dog\na tower"}},
+        "5": {"class_type": "SaeuronSelectFeatures",
+              "inputs": {"concept_statistics": ["3", 0], "other_statistics": ["4", 0], **select}},
+        "6": {"class_type": "SaeuronSaveFeatureSet", "inputs": {"feature_set": ["5", 0], "name": "test/cats", "overwrite": True}},
+    }  # fmt: skip
+
+
+def test_a_feature_set_is_computed_saved_and_its_statistics_are_cached(server):
+    prompt = statistics_prompt("a cat\na cat in flat style")
+    server.run(prompt)
+    saved = json.loads((server.base / "models" / "feature_sets" / "test" / "cats.json").read_text(encoding="utf-8"))
+    assert saved["concept"] == "cats" and len(saved["steps"]) == 8
+    assert all(len(step["features"]) == 3 for step in saved["steps"])
+    prompt["5"]["inputs"]["tau"] = 4
+    record = server.record(prompt)
+    assert {prompt[id_]["class_type"] for id_ in record.executed} == {"SaeuronSelectFeatures", "SaeuronSaveFeatureSet"}
+
+
+def test_collecting_reports_progress_and_stops_when_interrupted(server):
+    prompt = statistics_prompt("\n".join(f"a cat number {i}" for i in range(40)))
+    seen: list[int] = []
+
+    def interrupt_at_the_third_step(event: Event) -> None:
+        if event.type == "progress" and event.data["node"] == "3":
+            seen.append(event.data["value"])
+            assert event.data["max"] == 40 * 8
+            if len(seen) == 3:
+                server.interrupt()
+
+    record = server.record(prompt, interrupt_at_the_third_step)
+    with pytest.raises(Interrupted):
+        server.wait(record.prompt_id)
+    assert seen[-1] < 40 * 8 / 2
+
+
+@pytest.mark.parametrize(
+    ("node", "inputs", "message"),
+    [
+        ("SaeuronLoadSAE", {"sae_name": "missing.safetensors"}, "no SAE named 'missing.safetensors'"),
+        ("SaeuronLoadSAE", {"sae_name": "../weights/unet.safetensors"}, r"\.\."),
+        ("SaeuronLoadFeatureSet", {"feature_set_name": "../../pyproject.toml"}, r"\.\."),
+        ("SaeuronLoadFeatureSet", {"feature_set_name": "sdxl-turbo/cats.json"}, "another SAE"),
+        ("SaeuronUnlearn", {"multiplier": -1e9}, "smaller than min"),
+        ("SaeuronUnlearn", {"multiplier": "much"}, "multiplier"),
+        ("SaeuronUnlearn", {"mode": "magic"}, "magic"),
+    ],
+)
+def test_wrong_input_is_refused_with_a_clear_message_and_changes_nothing(server, workflow, node, inputs, message):
+    good = changed(workflow, server)
+    expected = draw(server, good)["After"]
+    bad = changed(workflow, server)
+    for name, value in inputs.items():
+        set_input(bad, name, value, class_type=node)
+    with pytest.raises(ServerError, match=message):
+        server.run(bad)
+    assert np.array_equal(draw(server, good)["After"], expected)

@@ -1,0 +1,79 @@
+"""Small graphs, run as the host's nodes run them."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from tools.pack import pack
+
+
+class Shot(NamedTuple):
+    """How a picture is sampled."""
+
+    sampler: str = "euler"
+    scheduler: str = "sgm_uniform"
+    steps: int = 4
+    cfg: float = 1.0
+    batch: int = 1
+    width: int = 192
+    height: int = 192
+    seed: int = 5
+
+
+def sample(miniature: tuple, model: Any, shot: Shot, text: str = "a cat in twemoji style", sigmas: Tensor | None = None) -> Tensor:
+    """Latents as KSampler (or, with `sigmas`, SamplerCustom) makes them."""
+    import comfy.sample
+    import comfy.samplers
+
+    clip = miniature[1]
+    positive, negative = (clip.encode_from_tokens_scheduled(clip.tokenize(t)) for t in (text, ""))
+    latent = torch.zeros(shot.batch, 4, shot.height // 8, shot.width // 8)
+    noise = comfy.sample.prepare_noise(latent, shot.seed)
+    if sigmas is not None:
+        sampler = comfy.samplers.sampler_object(shot.sampler)
+        return comfy.sample.sample_custom(
+            model, noise, shot.cfg, sampler, sigmas, positive, negative, latent, disable_pbar=True, seed=shot.seed
+        )
+    return comfy.sample.sample(
+        model, noise, shot.steps, shot.cfg, shot.sampler, shot.scheduler, positive, negative, latent,
+        disable_pbar=True, seed=shot.seed,
+    )  # fmt: skip
+
+
+def unlearn(model: Any, sae: Any, feature_set: Any, multiplier: float = -20.0, **options: Any) -> Any:
+    """The node Unlearn with its defaults."""
+    defaults = {"mode": "exact", "rule": "gamma-mu", "start_percent": 0.0, "end_percent": 1.0, "halves": "both"}
+    node = pack("nodes.unlearn").SaeuronUnlearn
+    return node.execute(model, sae, feature_set, multiplier, **{**defaults, **options}).result[0]
+
+
+class Spy:
+    """Keeps what a block gets, what it gives, and what the next block is handed after any edit."""
+
+    def __init__(self, model: Any, block: str = "output_blocks.1.1", following: str = "output_blocks.2.0") -> None:
+        unet = model.get_model_object("diffusion_model")
+        self.inputs: list[Tensor] = []
+        self.outputs: list[Tensor] = []
+        self.edited: list[Tensor] = []
+        self._handles = [
+            unet.get_submodule(block).register_forward_hook(self._keep),
+            unet.get_submodule(following).register_forward_pre_hook(self._keep_following),
+        ]
+
+    def _keep(self, _module: Any, inputs: tuple, output: Tensor) -> None:
+        self.inputs.append(inputs[0].detach().clone())
+        self.outputs.append(output.detach().clone())
+
+    def _keep_following(self, _module: Any, inputs: tuple) -> None:
+        channels = self.outputs[-1].shape[1]
+        self.edited.append(inputs[0][:, :channels].detach().clone())  # the rest is the skip connection
+
+    def __enter__(self) -> Spy:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self._handles:
+            handle.remove()

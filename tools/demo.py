@@ -1,0 +1,153 @@
+"""The main job through a real ComfyUI: cats and towers are removed from the miniature, the rest stays.
+
+``make demo`` starts a server with the pack, runs the saved workflow ``example_workflows/unlearn_miniature.json`` over
+HTTP with held-out prompts, and writes ``output/demo/before_after.png`` and ``output/demo/report.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from saeuron.evaluation.classifier import Classifier
+from saeuron.evaluation.metrics import accuracy, unlearning_accuracy
+from saeuron.prompts import read_prompts
+from tools.host import REPOSITORY
+from tools.server import ComfyServer
+from tools.workflows import Prompt, find_nodes, set_input, to_api
+
+WORKFLOW = REPOSITORY / "example_workflows" / "unlearn_miniature.json"
+HELD_OUT = REPOSITORY / "feature_sets" / "prompts" / "heldout"
+CLASSIFIER = REPOSITORY / "saeuron" / "miniature" / "classifiers" / "objects"
+
+MULTIPLIERS = {"cats": -20.0, "towers": -20.0}
+SHOWN_MULTIPLIERS = (-5.0, -20.0, -40.0)
+SHOWN = {"cats": 3, "towers": 1, "dogs": 1, "flowers": 1, "frogs": 1}  # object -> which of its held-out prompts
+CONCEPT_PROMPTS, OTHER_PROMPTS, BATCH = 10, 1, 4
+SEED = 1000
+
+
+class Studio:
+    """One server and one saved workflow; draws a prompt with some concepts removed."""
+
+    def __init__(self, server: ComfyServer) -> None:
+        self._server = server
+        self._prompt = to_api(json.loads(WORKFLOW.read_text(encoding="utf-8")), server.object_info())
+
+    def draw(self, text: str, seed: int, batch: int, removed: dict[str, float]) -> list[np.ndarray]:
+        """Pictures uint8 [H, W, 3]; `removed` maps concepts to multipliers, an empty one is the model as it is."""
+        prompt = copy.deepcopy(self._prompt)
+        title = "After" if removed else "Before"
+        set_input(prompt, "text", text, title="Prompt")
+        set_input(prompt, "batch_size", batch, class_type="EmptyLatentImage")
+        for sampler in find_nodes(prompt, class_type="KSampler"):
+            prompt[sampler]["inputs"]["seed"] = seed
+        if removed:
+            _chain(prompt, removed)
+        for node in find_nodes(prompt, title="After" if title == "Before" else "Before"):
+            del prompt[node]
+        (output,) = find_nodes(prompt, title=title)
+        return [self._server.image(entry) for entry in self._server.run(prompt)[output]["images"]]
+
+
+def _chain(prompt: Prompt, removed: dict[str, float]) -> None:
+    """One Load Feature Set and one Unlearn per concept, each Unlearn on the one before."""
+    (unlearn,) = find_nodes(prompt, class_type="SaeuronUnlearn")
+    (loader,) = find_nodes(prompt, class_type="SaeuronLoadFeatureSet")
+    last: list[Any] = prompt[unlearn]["inputs"]["model"]
+    for number, (concept, multiplier) in enumerate(removed.items()):
+        final = number == len(removed) - 1
+        own_loader, own_unlearn = (loader, unlearn) if final else (f"{loader}-{number}", f"{unlearn}-{number}")
+        for source, name in ((loader, own_loader), (unlearn, own_unlearn)):
+            prompt[name] = copy.deepcopy(prompt[source])
+        prompt[own_loader]["inputs"]["feature_set_name"] = f"miniature/{concept}.json"
+        prompt[own_unlearn]["inputs"].update(model=last, feature_set=[own_loader, 0], multiplier=multiplier)
+        last = [own_unlearn, 0]
+
+
+def held_out(concept: str, count: int) -> list[str]:
+    return read_prompts(HELD_OUT / f"{concept}.txt")[:count]
+
+
+def draw_objects(studio: Studio, objects: list[str], prompts: int, removed: dict[str, float]) -> Iterator[tuple[str, np.ndarray]]:
+    """(object asked for, picture); every call uses the same prompts and seeds."""
+    for object_name in objects:
+        for number, text in enumerate(held_out(object_name, prompts)):
+            for picture in studio.draw(text, SEED + number, BATCH, removed):
+                yield object_name, picture
+
+
+def measure(studio: Studio, judge: Classifier, concept: str, multiplier: float) -> dict[str, Any]:
+    others = [label for label in judge.labels if label != concept]
+    figures: dict[str, Any] = {"multiplier": multiplier}
+    for when, removed in (("before", {}), ("after", {concept: multiplier})):
+        seen = judge.classify(picture for _, picture in draw_objects(studio, [concept], CONCEPT_PROMPTS, removed))
+        figures["baseline_ua" if when == "before" else "ua"] = unlearning_accuracy(seen, concept)
+        asked, pictures = zip(*draw_objects(studio, others, OTHER_PROMPTS, removed), strict=True)
+        figures[f"other_accuracy_{when}"] = accuracy(judge.classify(pictures), asked)
+        figures["images"] = len(seen)
+        figures["other_images"] = len(pictures)
+    return figures
+
+
+def picture_sheet(studio: Studio) -> tuple[list[str], list[str], list[list[np.ndarray]]]:
+    rows, pictures = [], []
+    for object_name, number in SHOWN.items():
+        text = held_out(object_name, number + 1)[number]
+        rows.append(text)
+        settings = [{}, *({concept: m for concept in MULTIPLIERS} for m in SHOWN_MULTIPLIERS)]
+        pictures.append([studio.draw(text, SEED, 1, removed)[0] for removed in settings])
+    columns = ["off", *(f"cats and towers, multiplier {m:g}" for m in SHOWN_MULTIPLIERS)]
+    return rows, columns, pictures
+
+
+def save_sheet(path: Path, rows: list[str], columns: list[str], pictures: list[list[np.ndarray]]) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(len(rows), len(columns), figsize=(2.4 * len(columns), 2.5 * len(rows)), squeeze=False)
+    for row, (label, line) in enumerate(zip(rows, pictures, strict=True)):
+        for column, picture in enumerate(line):
+            axis = axes[row][column]
+            axis.imshow(picture)
+            axis.set(xticks=[], yticks=[])
+            if row == 0:
+                axis.set_title(columns[column], fontsize=8)
+        axes[row][0].set_ylabel(label, fontsize=8, wrap=True)
+    figure.tight_layout()
+    figure.savefig(path, dpi=100)
+    plt.close(figure)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, default=REPOSITORY / "output" / "demo")
+    arguments = parser.parse_args()
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
+    judge = Classifier(CLASSIFIER)
+    with ComfyServer() as server:
+        version = server.get("/system_stats")["system"]["comfyui_version"]
+        print(f"ComfyUI {version} is up after {time.monotonic() - began:.0f} s", flush=True)
+        studio = Studio(server)
+        save_sheet(arguments.output / "before_after.png", *picture_sheet(studio))
+        concepts = {}
+        for concept, multiplier in MULTIPLIERS.items():
+            concepts[concept] = measure(studio, judge, concept, multiplier)
+            print(f"{concept}: {json.dumps(concepts[concept])}", flush=True)
+    report = {"comfyui_version": version, "concepts": concepts, "seconds": round(time.monotonic() - began)}
+    (arguments.output / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    print(f"Wrote {arguments.output}/before_after.png and report.json", flush=True)
+
+
+if __name__ == "__main__":
+    main()
