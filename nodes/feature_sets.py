@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from comfy_api.v0_0_2 import io, ui
+from comfy_api.v0_0_2 import io
 
 from ..saeuron.errors import SaeuronError
 from ..saeuron.feature_set import FeatureSet
@@ -13,6 +13,7 @@ from ..saeuron.selection import SelectionSettings, select_features
 from ..saeuron.statistics import ActivationStatistics
 from ..saeuron.tables import feature_set_table
 from .host.folders import find_feature_set, fingerprint, list_feature_sets, own_feature_set
+from .host.report import show_text
 from .host.sockets import CATEGORY, FEATURE_SET, STATISTICS
 
 PASTED = "pasted JSON"
@@ -34,7 +35,7 @@ class SaeuronSelectFeatures(io.ComfyNode):
                 io.Boolean.Input(
                     "per_step",
                     default=False,
-                    tooltip="On: features chosen for each step, good only for the same schedule. Off: one choice for all.",
+                    tooltip="On: features are chosen for each step of this schedule. Off: one choice for all steps.",
                 ),
                 io.Float.Input(
                     "dead",
@@ -56,10 +57,11 @@ class SaeuronSelectFeatures(io.ComfyNode):
                     "rate_unit",
                     options=["image", "token"],
                     default="image",
-                    tooltip="What dead and overactive count: pictures in which a feature fires somewhere, or single tokens.",
+                    tooltip="What dead and overactive count: pictures where a feature fires anywhere, or tokens.",
                 ),
             ],
             outputs=[FEATURE_SET.Output(display_name="feature_set", tooltip="For Unlearn and Save Feature Set.")],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -77,7 +79,7 @@ class SaeuronSelectFeatures(io.ComfyNode):
         settings = SelectionSettings(tau=tau, dead=dead, overactive=overactive, rate_unit=rate_unit, per_step=per_step)
         feature_set = select_features(concept_statistics, other_statistics, settings)
         feature_set = replace(feature_set, concept=concept.strip() or "concept")
-        return io.NodeOutput(feature_set, ui=ui.PreviewText(feature_set_table(feature_set)))
+        return io.NodeOutput(feature_set, ui=show_text(cls, feature_set_table(feature_set)))
 
 
 class SaeuronLoadFeatureSet(io.ComfyNode):
@@ -87,8 +89,8 @@ class SaeuronLoadFeatureSet(io.ComfyNode):
             node_id="SaeuronLoadFeatureSet",
             display_name="Load Feature Set",
             category=CATEGORY,
-            description="Loads a concept's features from models/feature_sets, from those shipped with the pack, or from "
-            "JSON pasted into the node, so that a shared workflow is complete in itself.",
+            description="Loads a concept's features from models/feature_sets, from those that come with the pack, or "
+            "from JSON pasted into the node, so that a shared workflow is complete in itself.",
             inputs=[
                 io.Combo.Input(
                     "feature_set_name",
@@ -104,6 +106,7 @@ class SaeuronLoadFeatureSet(io.ComfyNode):
                 ),
             ],
             outputs=[FEATURE_SET.Output(display_name="feature_set", tooltip="For Unlearn.")],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -118,7 +121,7 @@ class SaeuronLoadFeatureSet(io.ComfyNode):
             feature_set = FeatureSet.from_json(json)
         else:
             raise SaeuronError("No feature set: choose a file, or paste the content of one into the json field.")
-        return io.NodeOutput(feature_set, ui=ui.PreviewText(feature_set_table(feature_set)))
+        return io.NodeOutput(feature_set, ui=show_text(cls, feature_set_table(feature_set)))
 
 
 class SaeuronSaveFeatureSet(io.ComfyNode):
@@ -135,6 +138,7 @@ class SaeuronSaveFeatureSet(io.ComfyNode):
                 io.Boolean.Input("overwrite", default=False, tooltip="Off: an existing file is an error."),
             ],
             outputs=[],
+            hidden=[io.Hidden.unique_id],
             is_output_node=True,
         )
 
@@ -144,4 +148,4 @@ class SaeuronSaveFeatureSet(io.ComfyNode):
         if path.exists() and not overwrite:
             raise SaeuronError(f"{path.name} exists already. Choose another name, or turn overwrite on.")
         feature_set.save(path)
-        return io.NodeOutput(ui=ui.PreviewText(f"Saved {path.name}\n{feature_set.to_json()}"))
+        return io.NodeOutput(ui=show_text(cls, f"Saved {path.name}\n{feature_set.to_json()}"))

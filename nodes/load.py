@@ -24,8 +24,8 @@ class SaeuronLoadSAE(io.ComfyNode):
             node_id="SaeuronLoadSAE",
             display_name="Load SAE",
             category=CATEGORY,
-            description="Loads a sparse autoencoder (SAE) from models/saes: a file of ours, or a folder as published by "
-            "sdxl-unbox or SAeUron.",
+            description="Loads a sparse autoencoder (SAE) from models/saes: a file of ours, or a folder as published "
+            "by sdxl-unbox or SAeUron.",
             inputs=[
                 io.Combo.Input("sae_name", options=list_saes(), tooltip="File or folder in models/saes."),
                 io.Combo.Input(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from comfy_api.v0_0_2 import io, ui
+from comfy_api.v0_0_2 import io
 
 from ..saeuron.errors import SaeuronError
 from ..saeuron.feature_set import FeatureSet
 from ..saeuron.intervention import HALVES, MODES, RULES, Intervention
 from ..saeuron.tables import effective_factor_table
 from .host.patching import Patch, add_patch
+from .host.report import show_text
 from .host.sockets import CATEGORY, FEATURE_SET, SAE, HostedSAE
 from .host.unet import find_site
 
@@ -34,16 +35,16 @@ class SaeuronUnlearn(io.ComfyNode):
                     max=10.0,
                     step=0.5,
                     display_mode=io.NumberDisplay.slider,
-                    tooltip="Below 0 the concept is pushed away, more so the further left. Each feature is multiplied with "
-                    "this times its mean activation (the preview shows the factors), so what is needed differs "
+                    tooltip="Below 0 the concept is pushed away, more so the further left. Each feature is multiplied "
+                    "with this times its mean activation (the node shows the factors), so what is needed differs "
                     "between SAEs: start at -20 for the miniature, -1 for SDXL-Turbo.",
                 ),
                 io.Combo.Input(
                     "mode",
                     options=list(MODES),
                     default="exact",
-                    tooltip="exact: only the concept's features change. seed and saeuron-code: as published code does it, "
-                    "with its errors, for comparison.",
+                    tooltip="exact: only the concept's features change. seed and saeuron-code: as published code does "
+                    "it, with its errors, for comparison.",
                 ),
                 io.Combo.Input(
                     "rule",
@@ -66,6 +67,7 @@ class SaeuronUnlearn(io.ComfyNode):
                 ),
             ],
             outputs=[io.Model.Output(tooltip="For a sampler, or another Unlearn.")],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -96,4 +98,4 @@ class SaeuronUnlearn(io.ComfyNode):
             halves=halves,
         )
         patched = add_patch(model, Patch(site, sae, intervention))
-        return io.NodeOutput(patched, ui=ui.PreviewText(effective_factor_table(intervention)))
+        return io.NodeOutput(patched, ui=show_text(cls, effective_factor_table(intervention)))

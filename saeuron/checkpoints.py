@@ -78,7 +78,9 @@ def _identify(weights: SAEWeights, wanted: Placement) -> SAEIdentity:
         raise SaeuronError(f"{name} says k = {weights.k}, but it has {n} features.")
     for label, tensor in vars(weights).items():
         if isinstance(tensor, Tensor) and not torch.isfinite(tensor).all():
-            raise SaeuronError(f"{name} has values that are not finite in its {label.replace('_', ' ')}; the file is damaged.")
+            raise SaeuronError(
+                f"{name} has values that are not finite in its {label.replace('_', ' ')}; the file is damaged."
+            )
     fields = {}
     for field in ("base_model", "hookpoint", "kind"):
         recorded, given = getattr(weights.placement, field), getattr(wanted, field)

@@ -40,7 +40,11 @@ class Intervention:
     halves: str = "both"
 
     def __post_init__(self) -> None:
-        for name, value, choices in (("mode", self.mode, MODES), ("rule", self.rule, RULES), ("halves", self.halves, HALVES)):
+        for name, value, choices in (
+            ("mode", self.mode, MODES),
+            ("rule", self.rule, RULES),
+            ("halves", self.halves, HALVES),
+        ):
             if value not in choices:
                 raise SaeuronError(f"Unknown {name} {value!r}; choose one of {', '.join(choices)}.")
         if not abs(self.multiplier) < float("inf"):
@@ -48,7 +52,8 @@ class Intervention:
         if self.rule == "gamma-mu" and not self.feature_set.has_means:
             raise SaeuronError(
                 f"The feature set for {self.feature_set.concept!r} lists features without their mean activations, "
-                "which the rule gamma-mu needs. Choose the rule gamma or zero, or compute the set with Collect Statistics."
+                "which the rule gamma-mu needs. Choose the rule gamma or zero, or compute the set with "
+                "Collect Statistics."
             )
 
     def acts_at(self, sigma: float) -> bool:
@@ -199,6 +204,6 @@ def _finite(edited: Tensor, edit: FeatureEdit | None) -> Tensor:
         return edited
     largest = float(edit.factors.abs().max()) if edit is not None else 0.0
     raise SaeuronError(
-        f"The edited activation is not finite (largest effective factor {largest:.3g}). Move the multiplier closer to 0, "
-        "or run the model in bfloat16 or float32."
+        f"The edited activation is not finite (largest effective factor {largest:.3g}). Move the multiplier "
+        "closer to 0, or run the model in bfloat16 or float32."
     )

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from .errors import SaeuronError
+from .files import check_format, read_safetensors
 
 FORMAT = "saeuron-sae"
 VERSION = "1.0"
@@ -65,14 +66,8 @@ def read_weights(path: Path) -> SAEWeights:
 
 
 def _read_own(path: Path) -> SAEWeights:
-    tensors, metadata = _read_safetensors(path)
-    if metadata.get("format") != FORMAT:
-        raise SaeuronError(
-            f"{path.name} is a safetensors file but not an SAE in our format (metadata 'format' is "
-            f"{metadata.get('format')!r}). For a published SAE choose its folder, config file included."
-        )
-    if metadata.get("version", "").split(".")[0] != VERSION.split(".")[0]:
-        raise SaeuronError(f"{path.name} has format version {metadata.get('version')!r}; this pack reads {VERSION}. Update it.")
+    tensors, metadata = read_safetensors(path)
+    check_format(metadata.get("format"), metadata.get("version"), FORMAT, VERSION, path.name)
     placement = Placement(metadata.get("base_model", ""), metadata.get("hookpoint", ""), metadata.get("kind", ""))
     return SAEWeights(
         _take(tensors, "encoder.weight", path),
@@ -86,7 +81,7 @@ def _read_own(path: Path) -> SAEWeights:
 
 
 def _read_sdxl_unbox(folder: Path) -> SAEWeights:
-    """``z = W_e (x - pre_bias) + latent_bias``; decode adds pre_bias back. mean.pt and std.pt describe features, unused."""
+    """``z = W_e (x - pre_bias) + latent_bias``; decode adds pre_bias back. mean.pt and std.pt are not used."""
     config = _read_config(folder / "config.json")
     file = folder / "state_dict.pth"
     state = _read_pickle(file)
@@ -95,12 +90,25 @@ def _read_sdxl_unbox(folder: Path) -> SAEWeights:
         raise SaeuronError(f"{file.name} holds no state_dict.")
     encoder, pre_bias = _take(tensors, "encoder.weight", file), _take(tensors, "pre_bias", file)
     latent_bias, decoder = _take(tensors, "latent_bias", file), _take(tensors, "decoder.weight", file)
-    expect_shape(encoder, (_positive(config.get("n_dirs_local"), "n_dirs_local", file), _positive(config.get("d_model"), "d_model", file)), "encoder.weight", file)
+    expect_shape(
+        encoder,
+        (
+            _positive(config.get("n_dirs_local"), "n_dirs_local", file),
+            _positive(config.get("d_model"), "d_model", file),
+        ),
+        "encoder.weight",
+        file,
+    )
     expect_shape(pre_bias, (encoder.shape[1],), "pre_bias", file)
     folded = latent_bias.double() - encoder.double() @ pre_bias.double()
     return SAEWeights(
-        encoder, folded.float(), decoder.T.contiguous(), pre_bias, _positive(config.get("k"), "k", file),
-        Placement("sdxl-turbo", _hookpoint_in(folder), "update"), file,
+        encoder,
+        folded.float(),
+        decoder.T.contiguous(),
+        pre_bias,
+        _positive(config.get("k"), "k", file),
+        Placement("sdxl-turbo", _hookpoint_in(folder), "update"),
+        file,
     )
 
 
@@ -109,7 +117,7 @@ def _read_sparsify(folder: Path) -> SAEWeights:
     config = _read_config(folder / "cfg.json")
     file = folder / "sae.safetensors"
     _refuse_variants(config, folder)
-    tensors, _ = _read_safetensors(file)
+    tensors, _ = read_safetensors(file)
     encoder, decoder_bias = _take(tensors, "encoder.weight", file), _take(tensors, "b_dec", file)
     d = _positive(config.get("d_in", encoder.shape[1]), "d_in", file)
     n = config.get("num_latents") or d * _positive(config.get("expansion_factor"), "expansion_factor", file)
@@ -117,8 +125,13 @@ def _read_sparsify(folder: Path) -> SAEWeights:
     expect_shape(decoder_bias, (d,), "b_dec", file)
     folded = _take(tensors, "encoder.bias", file).double() - encoder.double() @ decoder_bias.double()
     return SAEWeights(
-        encoder, folded.float(), _take(tensors, "W_dec", file), decoder_bias, _positive(config.get("k"), "k", file),
-        Placement(hookpoint=_hookpoint_in(folder)), file,
+        encoder,
+        folded.float(),
+        _take(tensors, "W_dec", file),
+        decoder_bias,
+        _positive(config.get("k"), "k", file),
+        Placement(hookpoint=_hookpoint_in(folder)),
+        file,
     )
 
 
@@ -139,8 +152,8 @@ def _refuse_variants(config: Mapping[str, Any], folder: Path) -> None:
     for option, plain in unsupported.items():
         if config.get(option) not in plain:
             raise SaeuronError(
-                f"The SAE in {folder.name!r} uses {option} = {config[option]!r}, which changes what its codes mean and is "
-                "not supported. Choose a plain TopK SAE."
+                f"The SAE in {folder.name!r} uses {option} = {config[option]!r}, which changes what its codes "
+                "mean and is not supported. Choose a plain TopK SAE."
             )
 
 
@@ -177,16 +190,6 @@ def _read_pickle(file: Path) -> Mapping[str, Any]:
     if not isinstance(state, Mapping):
         raise SaeuronError(f"{file.name} holds no dictionary of weights.")
     return state
-
-
-def _read_safetensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(file, framework="pt") as opened:
-            return {name: opened.get_tensor(name) for name in opened.keys()}, opened.metadata() or {}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
-        raise SaeuronError(f"{file.name} is not a readable safetensors file; download it again. ({error})") from error
 
 
 def _take(tensors: Mapping[str, Any], name: str, file: Path) -> Tensor:

@@ -76,7 +76,9 @@ def held_out(concept: str, count: int) -> list[str]:
     return read_prompts(HELD_OUT / f"{concept}.txt")[:count]
 
 
-def draw_objects(studio: Studio, objects: list[str], prompts: int, removed: dict[str, float]) -> Iterator[tuple[str, np.ndarray]]:
+def draw_objects(
+    studio: Studio, objects: list[str], prompts: int, removed: dict[str, float]
+) -> Iterator[tuple[str, np.ndarray]]:
     """(object asked for, picture); every call uses the same prompts and seeds."""
     for object_name in objects:
         for number, text in enumerate(held_out(object_name, prompts)):

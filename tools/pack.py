@@ -18,7 +18,9 @@ NAME = "saeuron_pack"
 def pack(module: str = "") -> ModuleType:
     """The pack's root package, or a module of it such as ``nodes.host.patching``."""
     if NAME not in sys.modules:
-        spec = importlib.util.spec_from_file_location(NAME, ROOT / "__init__.py", submodule_search_locations=[str(ROOT)])
+        spec = importlib.util.spec_from_file_location(
+            NAME, ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]
+        )
         assert spec is not None and spec.loader is not None
         root = importlib.util.module_from_spec(spec)
         sys.modules[NAME] = root

@@ -63,6 +63,9 @@ def find_feature_set(name: str) -> Path:
 
 def own_feature_set(name: str) -> Path:
     """The path to save a user's feature set to; outside the pack, which an update replaces."""
+    name = name.strip().removesuffix(".json")
+    if not name:
+        raise SaeuronError("The feature set needs a name to be saved under.")
     return resolve_inside(Path(folder_paths.models_dir) / FEATURE_SETS, f"{name}.json")
 
 

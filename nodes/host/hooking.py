@@ -6,6 +6,7 @@ other clones never see them, LoRA keys stay as they are, and torch.compile works
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Any
@@ -20,7 +21,15 @@ KEY = "saeuron"
 # block input, block output (both BHWC), the host's transformer_options -> new output, or None to leave it alone
 Reader = Callable[[Tensor, Tensor, Mapping[str, Any]], Tensor | None]
 
+RUN = f"{KEY}-run"  # where a run keeps its `Run` in transformer_options
+
 POSITIVE, NEGATIVE = 0, 1  # the host's numbers in cond_or_uncond
+
+
+class Run:
+    """What happened in one sampling run. An object, because the host copies lists and dicts for every call."""
+
+    calls = 0
 
 
 class HookedUNet:
@@ -32,11 +41,32 @@ class HookedUNet:
     def __call__(self, executor: Any, *args: Any, **kwargs: Any) -> Any:
         unet = uncompiled(executor.class_obj)
         options = kwargs.get("transformer_options") or (args[5] if len(args) > 5 else {})
+        if (run := options.get(RUN)) is not None:
+            run.calls += 1
         with ExitStack() as hooks:
             for path, reader in self._readers:
                 handle = unet.get_submodule(path).register_forward_hook(_hook(reader, options))
                 hooks.callback(handle.remove)
             return executor(*args, **kwargs)
+
+
+def warn_if_bypassed(executor: Any, *args: Any, **kwargs: Any) -> Any:
+    """An ``OUTER_SAMPLE`` wrapper: says so if a sampling run ended without the UNet's wrappers having been called.
+
+    Packs that replace ``UNetModel.forward`` leave wrappers out, and the picture would silently be the plain one.
+    """
+    options = executor.class_obj.model_options.setdefault("transformer_options", {})
+    run = options[RUN] = Run()
+    try:
+        result = executor(*args, **kwargs)
+        if not run.calls:
+            logging.getLogger("saeuron").warning(
+                "Unlearn had no effect: another custom node replaces the UNet's forward method and leaves out "
+                "ComfyUI's model wrappers. Remove that node from the graph, or disable its pack."
+            )
+        return result
+    finally:
+        del options[RUN]
 
 
 def _hook(reader: Reader, options: Mapping[str, Any]) -> Callable[..., Tensor | None]:

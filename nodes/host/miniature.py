@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import comfy.clip_model
 import comfy.latent_formats
@@ -30,7 +30,7 @@ class MiniatureLatents(comfy.latent_formats.SDXL):
 
 
 class MiniatureConfig(comfy.supported_models.SDXL):
-    unet_config: dict[str, Any] = {}
+    unet_config: ClassVar[dict[str, Any]] = {}
     latent_format = MiniatureLatents
 
 

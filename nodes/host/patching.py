@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from ...saeuron.intervention import Intervention, intervene
-from .hooking import KEY, HookedUNet, Reader, current_sigma, halves_of_rows
+from .hooking import KEY, HookedUNet, Reader, current_sigma, halves_of_rows, warn_if_bypassed
 from .sockets import HostedSAE
 from .unet import Site
 
@@ -33,8 +33,12 @@ def add_patch(model: Any, patch: Patch) -> Any:
     patched.set_attachments(KEY, patches)
     distinct = {id(p.sae.module): p.sae.patcher for p in patches}
     patched.set_additional_models(KEY, list(distinct.values()))
-    patched.remove_wrappers_with_key(WrappersMP.DIFFUSION_MODEL, KEY)
-    patched.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, KEY, HookedUNet(_readers(patches)))
+    for kind, wrapper in (
+        (WrappersMP.DIFFUSION_MODEL, HookedUNet(_readers(patches))),
+        (WrappersMP.OUTER_SAMPLE, warn_if_bypassed),
+    ):
+        patched.remove_wrappers_with_key(kind, KEY)
+        patched.add_wrapper_with_key(kind, KEY, wrapper)
     return patched
 
 

@@ -1,4 +1,4 @@
-"""Reading a hookpoint while the host samples: SAE codes of the conditional half go into statistics, nothing is edited."""
+"""Reading a hookpoint while the host samples: codes of the conditional half go into statistics, nothing is edited."""
 
 from __future__ import annotations
 

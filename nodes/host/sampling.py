@@ -84,7 +84,9 @@ def sample(
     import comfy.samplers
     import comfy.utils
 
-    latent = torch.zeros([1, 4, settings.height // 8, settings.width // 8], device=comfy.model_management.intermediate_device())
+    latent = torch.zeros(
+        [1, 4, settings.height // 8, settings.width // 8], device=comfy.model_management.intermediate_device()
+    )
     latent = comfy.sample.fix_empty_latent_channels(model, latent)
     noise = comfy.sample.prepare_noise(latent, seed)
     return comfy.sample.sample_custom(

@@ -41,8 +41,8 @@ def find_site(model: Any, identity: SAEIdentity) -> Site:
         family = "sd15"
     else:
         raise SaeuronError(
-            f"This MODEL ({type(model.model).__name__}, context {config.get('context_dim')}) is neither SDXL nor SD 1.5; "
-            "no SAE fits it."
+            f"This MODEL ({type(model.model).__name__}, context {config.get('context_dim')}) is neither SDXL nor "
+            "SD 1.5; no SAE fits it."
         )
     hookpoint = check_fits(identity, family, unet.model_channels)
     try:

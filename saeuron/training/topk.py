@@ -1,4 +1,4 @@
-"""Train a TopK SAE with an auxiliary loss that revives dead features (Gao et al., arXiv 2406.04093, sections 2.3 and A.2)."""
+"""Train a TopK SAE with an auxiliary loss that revives dead features (Gao et al., arXiv 2406.04093)."""
 
 from __future__ import annotations
 
@@ -74,7 +74,9 @@ def train_topk(
         loss = error.square().mean() / x.var(0).mean()
         dead = silent_for > settings.dead_after
         if dead.any():
-            aux, _ = _decode_top(pre.masked_fill(~dead, -torch.inf), min(settings.aux_k, int(dead.sum())), parameters["decoder"])
+            aux, _ = _decode_top(
+                pre.masked_fill(~dead, -torch.inf), min(settings.aux_k, int(dead.sum())), parameters["decoder"]
+            )
             auxiliary = (error.detach() - aux).square().mean() / error.detach().square().mean()
             loss = loss + settings.aux_weight * auxiliary.nan_to_num(0.0)
         optimizer.zero_grad()

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.host_graph import Spy, unlearn
 
+from support.host_graph import Spy, unlearn
 from tools.pack import pack as import_from_pack
 
 SDXL_UNET = {
@@ -77,7 +77,11 @@ def test_one_patched_step_equals_the_formula_and_leaves_no_trace(sdxl, unbox_sae
         "format": "saeuron-feature-set", "version": "1.0", "concept": "random", "sae": sae.identity.as_dict(),
         "steps": [{"sigma": None, "features": [{"index": i, "mean_concept": 0.5, "mean_all": 0.01} for i in features]}],
     }  # fmt: skip
-    feature_set = import_from_pack("nodes.feature_sets").SaeuronLoadFeatureSet.execute("pasted JSON", json.dumps(document)).result[0]
+    feature_set = (
+        import_from_pack("nodes.feature_sets")
+        .SaeuronLoadFeatureSet.execute("pasted JSON", json.dumps(document))
+        .result[0]
+    )
     keys = set(sdxl.model_state_dict())
     patched = unlearn(sdxl, sae, feature_set, -20.0)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.host_graph import Shot, sample, unlearn
 
+from support.host_graph import Shot, sample, unlearn
 from tools.pack import pack as import_from_pack
 
 SAE_FILE = "miniature-up_blocks.0.attentions.1.safetensors"
@@ -22,7 +22,8 @@ def node(name, module):
 
 def collect(miniature, sae, prompts, **changes):
     settings = {
-        "sampler_name": "euler", "scheduler": "sgm_uniform", "steps": 2, "cfg": 1.0, "width": 192, "height": 192, "seed": 3,
+        "sampler_name": "euler", "scheduler": "sgm_uniform", "steps": 2,
+        "cfg": 1.0, "width": 192, "height": 192, "seed": 3,
     }  # fmt: skip
     model, clip, _ = miniature
     execute = node("SaeuronCollectStatistics", "statistics").execute
@@ -100,7 +101,13 @@ def test_a_model_that_is_no_unet(miniature, sae, cats):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("sha256", "0" * 64), ("n", 999999), ("hookpoint", "mid_block.attentions.0"), ("kind", "output"), ("base_model", "sdxl-turbo")],
+    [
+        ("sha256", "0" * 64),
+        ("n", 999999),
+        ("hookpoint", "mid_block.attentions.0"),
+        ("kind", "output"),
+        ("base_model", "sdxl-turbo"),
+    ],
 )
 def test_a_feature_set_of_another_sae(miniature, sae, cats, field, value):
     other = replace(cats, sae=replace(cats.sae, **{field: value}))
@@ -114,7 +121,7 @@ def test_an_sae_recorded_at_a_place_of_another_width(miniature, sae, change):
     wrong = sae._replace(identity=replace(sae.identity, **change))
     find_site = import_from_pack("nodes.host.unet").find_site
     if change["d"] == 999:
-        with pytest.raises(ValueError, match="width 999, but up_blocks.0.attentions.1 of this MODEL is 192 wide"):
+        with pytest.raises(ValueError, match=r"width 999, but up_blocks\.0\.attentions\.1 of this MODEL is 192 wide"):
             find_site(miniature[0], wrong.identity)
     else:
         assert find_site(miniature[0], wrong.identity).module == "input_blocks.4.1"
@@ -142,7 +149,9 @@ def test_statistics_select_and_unlearn_on_the_real_model(miniature, sae):
     assert feature_set.concept == "cats" and len(feature_set.steps[0].features) == 5
     assert "mean in concept" in output.ui.as_dict()["text"][0]
     model = miniature[0]
-    assert not torch.equal(sample(miniature, unlearn(model, sae, feature_set), Shot()), sample(miniature, model, Shot()))
+    assert not torch.equal(
+        sample(miniature, unlearn(model, sae, feature_set), Shot()), sample(miniature, model, Shot())
+    )
 
 
 def test_statistics_see_only_the_conditional_half(miniature, sae):
@@ -187,7 +196,9 @@ def test_feature_sets_are_saved_outside_the_pack_and_never_lost(pack, cats):
     assert json.loads(path.read_text())["concept"] == "dogs"
 
 
-@pytest.mark.parametrize("name", ["../outside", "..\\outside", "/tmp/outside", "C:\\outside", "a/../../outside", "con", ""])
+@pytest.mark.parametrize(
+    "name", ["../outside", "..\\outside", "/tmp/outside", "C:\\outside", "a/../../outside", "con", ""]
+)
 def test_a_name_that_leaves_its_folder_is_refused(pack, cats, name):
     import folder_paths
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support.host_graph import Shot, Spy, sample, unlearn
 
+from support.host_graph import Shot, Spy, sample, unlearn
 from tools.pack import pack
 
 SHOTS = [
@@ -52,8 +52,11 @@ def test_halves_edit_only_their_rows(miniature, sae, cats, halves, edited_rows):
     # The host puts the negative half first at cfg > 1: cond_or_uncond is [1, 0].
     for output, edited in zip(spy.outputs, spy.edited, strict=True):
         first, second = torch.equal(output[:2], edited[:2]), torch.equal(output[2:], edited[2:])
-        assert (first if edited_rows == 0 else second), "the other half was edited"
-    assert any(not torch.equal(output, edited) for output, edited in zip(spy.outputs, spy.edited, strict=True)) or halves == "negative"
+        assert first if edited_rows == 0 else second, "the other half was edited"
+    assert (
+        any(not torch.equal(output, edited) for output, edited in zip(spy.outputs, spy.edited, strict=True))
+        or halves == "negative"
+    )
 
 
 def test_at_cfg_1_the_negative_half_does_not_exist(miniature, sae, cats):
@@ -173,3 +176,16 @@ def test_turbo_scheduler_and_custom_sampler(miniature, sae, cats):
     edited = sample(miniature, unlearn(model, sae, cats), Shot(), sigmas=sigmas)
     assert torch.isfinite(edited).all() and not torch.equal(plain, edited)
     assert torch.equal(sample(miniature, model, Shot(), sigmas=sigmas), plain)
+
+
+def test_a_run_that_leaves_the_wrappers_out_is_told(miniature, sae, cats, monkeypatch, caplog):
+    from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
+
+    model = miniature[0]
+    patched = unlearn(model, sae, cats)
+    sample(miniature, patched, Shot())
+    assert "no effect" not in caplog.text
+    monkeypatch.setattr(UNetModel, "forward", UNetModel._forward)  # as packs do that replace it
+    sample(miniature, patched, Shot())
+    assert "Unlearn had no effect" in caplog.text
+    assert "saeuron-run" not in patched.model_options["transformer_options"]

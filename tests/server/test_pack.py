@@ -48,7 +48,8 @@ def test_the_pack_loads_from_a_folder_of_any_name(name):
     with ComfyServer(pack_name=name) as server:
         assert set(server.object_info()) >= NODES
         assert server.run({
-            "1": {"class_type": "SaeuronLoadFeatureSet", "inputs": {"feature_set_name": "miniature/cats.json", "json": ""}},
+            "1": {"class_type": "SaeuronLoadFeatureSet",
+                  "inputs": {"feature_set_name": "miniature/cats.json", "json": ""}},
             "2": {"class_type": "PreviewAny", "inputs": {"source": ["1", 0]}},
         })  # fmt: skip
 

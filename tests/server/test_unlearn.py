@@ -96,7 +96,14 @@ def test_the_preview_shows_the_effective_factors(server, workflow):
 
 
 def statistics_prompt(prompts: str) -> dict[str, Any]:
-    settings = {"sampler_name": "euler", "scheduler": "sgm_uniform", "steps": 8, "cfg": 1.0, "width": 192, "height": 192}
+    settings = {
+        "sampler_name": "euler",
+        "scheduler": "sgm_uniform",
+        "steps": 8,
+        "cfg": 1.0,
+        "width": 192,
+        "height": 192,
+    }
     loader = {"sae_name": "miniature-up_blocks.0.attentions.1.safetensors"}
     loader |= dict.fromkeys(("hookpoint", "kind", "base_model"), "from file")
     collect = {"model": ["1", 0], "clip": ["1", 1], "sae": ["2", 0], "seed": 0, **settings}
@@ -108,7 +115,8 @@ def statistics_prompt(prompts: str) -> dict[str, Any]:
         "4": {"class_type": "SaeuronCollectStatistics", "inputs": {**collect, "prompts": "a dog\na tower"}},
         "5": {"class_type": "SaeuronSelectFeatures",
               "inputs": {"concept_statistics": ["3", 0], "other_statistics": ["4", 0], **select}},
-        "6": {"class_type": "SaeuronSaveFeatureSet", "inputs": {"feature_set": ["5", 0], "name": "test/cats", "overwrite": True}},
+        "6": {"class_type": "SaeuronSaveFeatureSet",
+              "inputs": {"feature_set": ["5", 0], "name": "test/cats", "overwrite": True}},
     }  # fmt: skip
 
 

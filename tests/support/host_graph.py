@@ -23,7 +23,9 @@ class Shot(NamedTuple):
     seed: int = 5
 
 
-def sample(miniature: tuple, model: Any, shot: Shot, text: str = "a cat in twemoji style", sigmas: Tensor | None = None) -> Tensor:
+def sample(
+    miniature: tuple, model: Any, shot: Shot, text: str = "a cat in twemoji style", sigmas: Tensor | None = None
+) -> Tensor:
     """Latents as KSampler (or, with `sigmas`, SamplerCustom) makes them."""
     import comfy.sample
     import comfy.samplers

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
-from saeuron.sae import SparseAutoencoder
 from torch import Tensor
+
+from saeuron.sae import SparseAutoencoder
 
 
 def random_sae(d: int, n: int, k: int, seed: int) -> SparseAutoencoder:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+
 from saeuron.checkpoints import Placement, load_sae, save_sae
 from saeuron.errors import SaeuronError
-
 from support.reference import random_sae
 
 PLACE = Placement("sdxl-turbo", "up_blocks.0.attentions.1", "update")

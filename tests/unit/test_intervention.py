@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from saeuron.errors import SaeuronError
 from saeuron.feature_set import Feature, FeatureSet, FeatureStep
 from saeuron.intervention import MODES, RULES, Intervention, intervene
@@ -169,7 +170,7 @@ def test_a_set_without_means_works_only_with_rules_that_need_none():
 def test_an_edit_that_leaves_the_dtype_s_range_stops_with_the_reason(mode):
     sae = random_sae(D, N, K, 7)
     block_input, block_output = block(7, dtype=torch.float16)
-    with pytest.raises(SaeuronError, match="not finite.*multiplier closer to 0"):
+    with pytest.raises(SaeuronError, match=r"not finite.*multiplier closer to 0"):
         intervene(
             sae,
             "update",

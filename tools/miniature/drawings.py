@@ -65,10 +65,17 @@ def fetch_packages(folder: Path) -> None:
         target = folder / f"{style.package.rsplit('/', 1)[1]}-{style.version}.json"
         if target.exists():
             continue
-        packed = subprocess.run(
-            ["npm", "pack", "--silent", f"{style.package}@{style.version}"],
-            cwd=folder, check=True, capture_output=True, text=True,
-        ).stdout.strip().splitlines()[-1]
+        packed = (
+            subprocess.run(
+                ["npm", "pack", "--silent", f"{style.package}@{style.version}"],
+                cwd=folder,
+                check=True,
+                capture_output=True,
+                text=True,
+            )
+            .stdout.strip()
+            .splitlines()[-1]
+        )
         archive = folder / packed
         with tarfile.open(archive) as tar:
             member = tar.extractfile("package/icons.json")

@@ -50,16 +50,17 @@ def export(work: Path, drawings: Path, folder: Path) -> None:
         if part == "text":
             stored["token_ids"] = torch.tensor(vocabulary())
         save_file(stored, folder / f"{part}.safetensors")
-    print(f"exported step {diffusion['step']}: {sum(f.stat().st_size for f in folder.iterdir()) / 1e6:.1f} MB", flush=True)
+    print(
+        f"exported step {diffusion['step']}: {sum(f.stat().st_size for f in folder.iterdir()) / 1e6:.1f} MB", flush=True
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--host", type=Path, required=True, help="folder of ComfyUI's source")
     parser.add_argument("--work", type=Path, default=Path("output/miniature"))
     parser.add_argument("--output", type=Path, default=FOLDER)
     arguments = parser.parse_args()
-    import_host(arguments.host)
+    import_host()
     export(arguments.work, arguments.work / "drawings", arguments.output)
 
 

@@ -1,4 +1,4 @@
-"""Draw with the miniature in batches, straight from its checkpoint, and judge what comes out: for use while training."""
+"""Draw with the miniature in batches, straight from its checkpoint, and judge the pictures: for use while training."""
 
 from __future__ import annotations
 
@@ -45,7 +45,11 @@ def judge(work: Path, classifiers: Path, per_cell: int, steps: int, cfg: float, 
     state = load_checkpoint(work / "diffusion.ckpt")
     model.load_state_dict(state["average"])  # type: ignore[index]
     autoencoder.load_state_dict(load_checkpoint(work / "autoencoder.ckpt")["model"])  # type: ignore[index]
-    judges = {name: ViTForImageClassification.from_pretrained(classifiers / name, dtype=torch.float32) for name in JUDGES if (classifiers / name).exists()}
+    judges = {
+        name: ViTForImageClassification.from_pretrained(classifiers / name, dtype=torch.float32)
+        for name in JUDGES
+        if (classifiers / name).exists()
+    }
     cells = [(o, s) for o in OBJECTS for s in STYLES] * per_cell
     hits = {name: torch.zeros(20) if name == "objects" else torch.zeros(5) for name in JUDGES}
     rows = []
@@ -63,7 +67,10 @@ def judge(work: Path, classifiers: Path, per_cell: int, steps: int, cfg: float, 
             hits[name].index_add_(0, truth, (guess == truth).float())
     for name in judges:
         each = hits[name] / (len(cells) / len(hits[name]))
-        print(f"step {state['step']} steps {steps} cfg {cfg} {name}: {each.mean():.3f}", dict(zip(JUDGES[name], each.tolist(), strict=True)))  # type: ignore[index]
+        print(
+            f"step {state['step']} steps {steps} cfg {cfg} {name}: {each.mean():.3f}",
+            dict(zip(JUDGES[name], each.tolist(), strict=True)),
+        )  # type: ignore[index]
     grid = torch.cat(rows)[:100].reshape(20, 5, *rows[0].shape[1:])[:, :, ::2, ::2]
     sheet = torch.cat([torch.cat(list(grid[i]), 0) for i in range(20)], 1)
     Image.fromarray(sheet.numpy()).save(work / f"sheet-{steps}-{cfg:g}.png")
@@ -71,7 +78,6 @@ def judge(work: Path, classifiers: Path, per_cell: int, steps: int, cfg: float, 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--host", type=Path, required=True, help="folder of ComfyUI's source")
     parser.add_argument("--work", type=Path, default=Path("output/miniature"))
     parser.add_argument("--classifiers", type=Path, default=Path("saeuron/miniature/classifiers"))
     parser.add_argument("--per-cell", type=int, default=1)
@@ -79,7 +85,7 @@ def main() -> None:
     parser.add_argument("--cfg", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    import_host(arguments.host)
+    import_host()
     judge(arguments.work, arguments.classifiers, arguments.per_cell, arguments.steps, arguments.cfg, arguments.seed)
 
 

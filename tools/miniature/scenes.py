@@ -23,9 +23,45 @@ STYLE_PHRASES = {
     "flat": ("in flat style", "flat emoji", "in the flat style", "flat style"),
     "contrast": ("in contrast style", "high contrast emoji", "in the contrast style", "in high contrast style"),
 }
-OPENINGS = ("", "", "", "", "a picture of ", "a drawing of ", "an emoji of ", "an image of ", "a photo of ", "an icon of ", "an illustration of ")
-ADJECTIVES = ("cute", "beautiful", "nice", "lovely", "simple", "happy", "old", "young", "little", "pretty", "colorful", "bright", "single", "friendly")
-CONTEXTS = ("on a plain background", "for a sticker", "for my website", "with soft colors", "on its own", "seen up close", "for a children's book", "on a postcard")
+OPENINGS = (
+    "",
+    "",
+    "",
+    "",
+    "a picture of ",
+    "a drawing of ",
+    "an emoji of ",
+    "an image of ",
+    "a photo of ",
+    "an icon of ",
+    "an illustration of ",
+)
+ADJECTIVES = (
+    "cute",
+    "beautiful",
+    "nice",
+    "lovely",
+    "simple",
+    "happy",
+    "old",
+    "young",
+    "little",
+    "pretty",
+    "colorful",
+    "bright",
+    "single",
+    "friendly",
+)
+CONTEXTS = (
+    "on a plain background",
+    "for a sticker",
+    "for my website",
+    "with soft colors",
+    "on its own",
+    "seen up close",
+    "for a children's book",
+    "on a postcard",
+)
 
 
 @dataclass(frozen=True)
@@ -39,7 +75,9 @@ class Scene:
     vertical: str
 
 
-def place(rng: np.random.Generator, object_name: str, style: str, icon: str, drawing: np.ndarray) -> tuple[np.ndarray, Scene]:
+def place(
+    rng: np.random.Generator, object_name: str, style: str, icon: str, drawing: np.ndarray
+) -> tuple[np.ndarray, Scene]:
     """Compose one picture, uint8 RGB [CANVAS, CANVAS, 3], and say what is in it."""
     from PIL import Image
 
@@ -51,7 +89,9 @@ def place(rng: np.random.Generator, object_name: str, style: str, icon: str, dra
     across, down = rng.random(), rng.random()
     sprite = Image.fromarray(drawing).resize((side, side), Image.Resampling.LANCZOS)
     picture.paste(sprite, (int(across * slack), int(down * slack)), sprite)
-    scene = Scene(object_name, style, icon, size_name, hue_name, _third(across, "left", "right"), _third(down, "top", "bottom"))
+    scene = Scene(
+        object_name, style, icon, size_name, hue_name, _third(across, "left", "right"), _third(down, "top", "bottom")
+    )
     return np.asarray(picture), scene
 
 
@@ -62,7 +102,9 @@ def _third(position: float, low: str, high: str) -> str:
 def _gradient(rng: np.random.Generator, hue: float) -> np.ndarray:
     ends = []
     for _ in range(2):
-        shade = colorsys.hsv_to_rgb((hue + rng.uniform(-0.03, 0.03)) % 1.0, rng.uniform(0.12, 0.4), rng.uniform(0.85, 1.0))
+        shade = colorsys.hsv_to_rgb(
+            (hue + rng.uniform(-0.03, 0.03)) % 1.0, rng.uniform(0.12, 0.4), rng.uniform(0.85, 1.0)
+        )
         ends.append(np.array(shade) * 255)
     angle = rng.uniform(0, 2 * np.pi)
     rows, columns = np.mgrid[0:CANVAS, 0:CANVAS] / (CANVAS - 1) - 0.5
@@ -76,7 +118,11 @@ def caption(rng: np.random.Generator, scene: Scene) -> str:
     name = names[0] if rng.random() < 0.5 else names[rng.integers(len(names))]
     words = []
     if rng.random() < 0.3:
-        words.append({"small": ("small", "tiny"), "medium": ("medium-sized",), "large": ("large", "big")}[scene.size][0 if rng.random() < 0.6 else -1])
+        words.append(
+            {"small": ("small", "tiny"), "medium": ("medium-sized",), "large": ("large", "big")}[scene.size][
+                0 if rng.random() < 0.6 else -1
+            ]
+        )
     if rng.random() < 0.25:
         words.append(ADJECTIVES[rng.integers(len(ADJECTIVES))])
     words.append(name)

@@ -26,7 +26,7 @@ def _tokenizer() -> Any:
     import comfy
     from transformers import CLIPTokenizer
 
-    return CLIPTokenizer.from_pretrained(str(Path(list(comfy.__path__)[0]) / "sd1_tokenizer"))
+    return CLIPTokenizer.from_pretrained(str(Path(next(iter(comfy.__path__))) / "sd1_tokenizer"))
 
 
 @cache
@@ -35,7 +35,9 @@ def vocabulary() -> tuple[int, ...]:
     words = [name for icons in OBJECTS.values() for names in icons.values() for name in names]
     words += [phrase for phrases in scenes.STYLE_PHRASES.values() for phrase in phrases]
     words += [*scenes.OPENINGS, *scenes.ADJECTIVES, *scenes.CONTEXTS, *scenes.HUES]
-    words += "a an the my one small tiny medium-sized large big in on at the center middle left right top bottom corner background , .".split()
+    words += ["a", "an", "the", "my", "one", "in", "on", "at", ",", "."]
+    words += ["small", "tiny", "medium-sized", "large", "big", "background"]
+    words += ["center", "middle", "left", "right", "top", "bottom", "corner"]
     ids = {START, END}
     for word in words:
         ids.update(_tokenizer()(word)["input_ids"])

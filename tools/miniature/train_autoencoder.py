@@ -121,20 +121,20 @@ def train(work: Path, drawings: Path, steps: int, batch: int, seed: int) -> None
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         if step % 50 == 0 or step == steps - 1:
-            print(f"{step} {loss.item():.4f} mse {F.mse_loss(output, images).item():.5f} var {variance.tolist()} {time.time() - began:.0f} s", flush=True)
+            error = F.mse_loss(output, images).item()
+            print(f"{step} {loss.item():.4f} mse {error:.5f} {time.time() - began:.0f} s", flush=True)
         if step % 500 == 499 or step == steps - 1:
             save_checkpoint(file, {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1})
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--host", type=Path, required=True, help="folder of ComfyUI's source")
     parser.add_argument("--work", type=Path, default=Path("output/miniature"))
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
-    import_host(arguments.host)
+    import_host()
     train(arguments.work, arguments.work / "drawings", arguments.steps, arguments.batch, arguments.seed)
 
 

@@ -145,15 +145,16 @@ def save(model: torch.nn.Module, folder: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--host", type=Path, required=True, help="folder of ComfyUI's source")
     parser.add_argument("--work", type=Path, default=Path("output/miniature"))
     parser.add_argument("--output", type=Path, default=Path("saeuron/miniature/classifiers"))
     parser.add_argument("--steps", type=int, default=2500)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
-    import_host(arguments.host)
-    train(arguments.work, arguments.work / "drawings", arguments.output, arguments.steps, arguments.batch, arguments.seed)
+    import_host()
+    train(
+        arguments.work, arguments.work / "drawings", arguments.output, arguments.steps, arguments.batch, arguments.seed
+    )
 
 
 if __name__ == "__main__":

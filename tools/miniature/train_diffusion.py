@@ -74,7 +74,11 @@ class Miniature(torch.nn.Module):
         # Not channels last: bfloat16 GroupNorm is ten times slower that way on a CPU.
         self.unet = UNetModel(**UNET_CONFIG, dtype=torch.float32, device="cpu", operations=trainable_operations())
         known = vocabulary()
-        special = {"vocab_size": len(known) + 1, "eos_token_id": known.index(END) + 1, "bos_token_id": known.index(START) + 1}
+        special = {
+            "vocab_size": len(known) + 1,
+            "eos_token_id": known.index(END) + 1,
+            "bos_token_id": known.index(START) + 1,
+        }
         config = CLIPTextConfig(**{**TEXT_CONFIG, **special, "pad_token_id": special["eos_token_id"]})
         config._attn_implementation = "eager"
         self.text = CLIPTextModelWithProjection(config)
@@ -122,7 +126,8 @@ class Run:
             return
         for name in ("model", "average", "teacher"):
             getattr(self, name).load_state_dict(state.get(name, state["average"]))
-        self.optimizer.load_state_dict(state["optimizer"])
+        if "optimizer" in state:  # weights alone will do, too
+            self.optimizer.load_state_dict(state["optimizer"])
         self.step = state["step"]
 
     def save(self, file: Path) -> None:
@@ -187,7 +192,6 @@ def train(work: Path, drawings: Path, plan: Plan) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--host", type=Path, required=True, help="folder of ComfyUI's source")
     parser.add_argument("--work", type=Path, default=Path("output/miniature"))
     parser.add_argument("--steps", type=int, default=4300)
     parser.add_argument("--guided-from", type=int, default=3500)
@@ -196,7 +200,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=5e-4)
     parser.add_argument("--seed", type=int, default=1)
     a = parser.parse_args()
-    import_host(a.host)
+    import_host()
     train(a.work, a.work / "drawings", Plan(a.steps, a.guided_from, a.guidance, a.batch, a.rate, a.seed))
 
 

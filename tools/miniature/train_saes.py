@@ -6,6 +6,7 @@ import argparse
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from .train_diffusion import Miniature
 from .training import import_host, load_checkpoint
 
 BATCH = 50
+DEFAULT = "up_blocks.0.attentions.1"
 
 
 @torch.inference_mode()
@@ -50,13 +52,13 @@ def collect(work: Path, hookpoints: Sequence[str], pictures: int, steps: int, se
     return {name: torch.cat(parts) for name, parts in tokens.items()}
 
 
-def train(work: Path, output: Path, pictures: int, steps: int, settings: TopKTraining) -> None:
+def train(work: Path, output: Path, pictures: int, steps: int, settings: TopKTraining, other_n: int) -> None:
     began = time.time()
     tokens = collect(work, SDXL_UNBOX, pictures, steps, settings.seed)
     print(f"collected {len(next(iter(tokens.values())))} tokens a hookpoint, {time.time() - began:.0f} s", flush=True)
     figures = {}
     for name in SDXL_UNBOX:
-        sae, report = train_topk(tokens[name], settings)
+        sae, report = train_topk(tokens[name], settings if name == DEFAULT else replace(settings, n=other_n))
         place = Placement(BASE_MODEL, name, "update")
         save_sae(output / f"miniature-{name}.safetensors", sae, place, torch.float16)
         figures[name] = {"fvu": round(report.fvu, 4), "dead": round(report.dead, 4), "tokens": len(tokens[name])}
@@ -66,19 +68,19 @@ def train(work: Path, output: Path, pictures: int, steps: int, settings: TopKTra
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--host", type=Path, required=True, help="folder of ComfyUI's source")
     parser.add_argument("--work", type=Path, default=Path("output/miniature"))
     parser.add_argument("--output", type=Path, default=Path("saeuron/miniature/saes"))
     parser.add_argument("--pictures", type=int, default=1000)
     parser.add_argument("--sampling-steps", type=int, default=8)
     parser.add_argument("--n", type=int, default=1536)
+    parser.add_argument("--other-n", type=int, default=768, help="n away from up_blocks.0.attentions.1, to save space")
     parser.add_argument("--k", type=int, default=10)
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    import_host(arguments.host)
+    import_host()
     settings = TopKTraining(n=arguments.n, k=arguments.k, steps=arguments.steps, seed=arguments.seed)
-    train(arguments.work, arguments.output, arguments.pictures, arguments.sampling_steps, settings)
+    train(arguments.work, arguments.output, arguments.pictures, arguments.sampling_steps, settings, arguments.other_n)
 
 
 if __name__ == "__main__":

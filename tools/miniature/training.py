@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import math
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from tools.host import host_path
 
-def import_host(folder: Path) -> None:
+
+def import_host() -> None:
     """Make ComfyUI's ``comfy`` package importable, for the CPU."""
-    sys.path.insert(0, str(folder))
+    sys.path.insert(0, str(host_path()))
     arguments, sys.argv = sys.argv, [sys.argv[0], "--cpu", "--use-pytorch-cross-attention"]
     import comfy.options
 
     comfy.options.enable_args_parsing()
-    import comfy.cli_args  # noqa: F401
+    import comfy.cli_args
 
     sys.argv = arguments
 
@@ -48,7 +49,7 @@ def cosine(step: int, steps: int, warmup: int = 100) -> float:
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     temporary = path.with_suffix(".tmp")
     torch.save(state, temporary)
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any] | None:
