@@ -115,7 +115,8 @@ class SparseAutoencoder(nn.Module):
 
     def decoder_rows(self, indices: Tensor) -> Tensor:
         """Decoder directions [..., d], float32, of feature indices [...]."""
-        return self.decoder(indices).float()
+        rows: Tensor = self.decoder(indices)
+        return rows.float()
 
     def decode(self, codes: SparseCodes) -> Tensor:
         """Codes -> reconstructed tokens [..., d], float32."""

@@ -15,7 +15,7 @@ import comfy.supported_models_base
 import torch
 
 from ...saeuron.miniature.architecture import TEXT_CONFIG, TEXT_WIDTH, UNET_CONFIG
-from ...saeuron.miniature.weights import load_weights
+from ...saeuron.miniature.loading import load_weights
 
 
 class MiniatureLatents(comfy.latent_formats.SDXL):

@@ -45,7 +45,7 @@ def sdxl():
         if parameter.ndim > 1:
             parameter.data.normal_(0, parameter[0].numel() ** -0.5, generator=generator)
         else:
-            parameter.data.fill_(1.0 if "norm" in name and name.endswith("weight") else 0.0)
+            parameter.data.fill_(float(name.endswith("weight")))  # norms
     return comfy.model_patcher.ModelPatcher(model, load_device=torch.device("cpu"), offload_device=torch.device("cpu"))
 
 
@@ -71,6 +71,9 @@ def unbox_sae(pack):
 
 
 def test_one_patched_step_equals_the_formula_and_leaves_no_trace(sdxl, unbox_sae):
+    import comfy.sample
+    import comfy.samplers
+
     sae, state = unbox_sae
     features = [int(i) for i in torch.randperm(N, generator=torch.Generator().manual_seed(2))[:200]]
     document = {
@@ -86,13 +89,16 @@ def test_one_patched_step_equals_the_formula_and_leaves_no_trace(sdxl, unbox_sae
     patched = unlearn(sdxl, sae, feature_set, -20.0)
 
     generator = torch.Generator().manual_seed(3)
-    x = torch.randn(1, 4, 32, 32, generator=generator)
-    sigma = torch.tensor([5.0])
-    context, y = torch.randn(1, 77, 2048, generator=generator), torch.randn(1, 2816, generator=generator)
+    noise = torch.randn(1, 4, 32, 32, generator=generator)
+    context, pooled = torch.randn(1, 77, 2048, generator=generator), torch.randn(1, 1280, generator=generator)
+    conditioning = [[context, {"pooled_output": pooled}]]
 
     def step(model):
-        options = {**model.model_options["transformer_options"], "sigmas": sigma, "cond_or_uncond": [0]}
-        return model.model.apply_model(x, sigma, c_crossattn=context, y=y, transformer_options=options)
+        euler = comfy.samplers.sampler_object("euler")
+        return comfy.sample.sample_custom(
+            model, noise, 1.0, euler, torch.tensor([5.0, 0.0]), conditioning, conditioning, torch.zeros_like(noise),
+            disable_pbar=True,
+        )  # fmt: skip
 
     plain = step(sdxl)
     with Spy(sdxl) as spy:

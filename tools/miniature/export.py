@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from saeuron.miniature.weights import EMBEDDING, FOLDER
+from saeuron.miniature.loading import EMBEDDING, FOLDER
 
 from .scenes import make_pool
 from .text import vocabulary
 from .train_diffusion import encode_pool
-from .training import import_host, load_checkpoint
+from .training import import_host, require_checkpoint
 
 SDXL_SCALE = 0.13025  # the host multiplies SDXL latents with this before the UNet sees them
 
@@ -31,10 +31,8 @@ def export(work: Path, drawings: Path, folder: Path) -> None:
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
-    autoencoder = load_checkpoint(work / "autoencoder.ckpt")
-    diffusion = load_checkpoint(work / "diffusion.ckpt")
-    if autoencoder is None or diffusion is None:
-        raise SystemExit("Train the autoencoder and the diffusion model first.")
+    autoencoder = require_checkpoint(work / "autoencoder.ckpt")
+    diffusion = require_checkpoint(work / "diffusion.ckpt")
     pictures, _ = make_pool(work, drawings, 1, 10000)
     latents, _ = encode_pool(work, drawings, 1, 10000)
     parts: dict[str, dict[str, Tensor]] = {"unet": {}, "text": {}, "autoencoder": dict(autoencoder["model"])}

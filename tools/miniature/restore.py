@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from saeuron.miniature.weights import EMBEDDING, FOLDER
+from saeuron.miniature.loading import EMBEDDING, FOLDER
 
 from .text import vocabulary
 from .training import import_host, save_checkpoint

@@ -13,7 +13,7 @@ from .text import tokenize
 from .train_autoencoder import build_autoencoder
 from .train_classifiers import JUDGES, small
 from .train_diffusion import Miniature, noise_schedule
-from .training import import_host, load_checkpoint
+from .training import import_host, require_checkpoint
 
 
 @torch.inference_mode()
@@ -42,9 +42,9 @@ def judge(work: Path, classifiers: Path, per_cell: int, steps: int, cfg: float, 
     from transformers import ViTForImageClassification
 
     model, autoencoder = Miniature().eval(), build_autoencoder()
-    state = load_checkpoint(work / "diffusion.ckpt")
-    model.load_state_dict(state["average"])  # type: ignore[index]
-    autoencoder.load_state_dict(load_checkpoint(work / "autoencoder.ckpt")["model"])  # type: ignore[index]
+    state = require_checkpoint(work / "diffusion.ckpt")
+    model.load_state_dict(state["average"])
+    autoencoder.load_state_dict(require_checkpoint(work / "autoencoder.ckpt")["model"])
     judges = {
         name: ViTForImageClassification.from_pretrained(classifiers / name, dtype=torch.float32)
         for name in JUDGES
@@ -70,7 +70,7 @@ def judge(work: Path, classifiers: Path, per_cell: int, steps: int, cfg: float, 
         print(
             f"step {state['step']} steps {steps} cfg {cfg} {name}: {each.mean():.3f}",
             dict(zip(JUDGES[name], each.tolist(), strict=True)),
-        )  # type: ignore[index]
+        )
     grid = torch.cat(rows)[:100].reshape(20, 5, *rows[0].shape[1:])[:, :, ::2, ::2]
     sheet = torch.cat([torch.cat(list(grid[i]), 0) for i in range(20)], 1)
     Image.fromarray(sheet.numpy()).save(work / f"sheet-{steps}-{cfg:g}.png")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +18,7 @@ RATE = 1e-3
 LATENT_NOISE = 0.12  # what the decoder learns to overlook, so small errors of the UNet do not show
 
 
-def build_autoencoder() -> torch.nn.Module:
+def build_autoencoder() -> Any:  # the host's TAESD
     import comfy.taesd.taesd as taesd
 
     operations = trainable_operations()
@@ -29,7 +30,7 @@ def build_autoencoder() -> torch.nn.Module:
 
 
 @torch.no_grad()
-def start_as_thumbnail(model: torch.nn.Module, images: torch.Tensor) -> None:
+def start_as_thumbnail(model: Any, images: torch.Tensor) -> None:
     """Initialise so that the untrained model already is an 8x smaller colour picture and back.
 
     Colours are the slowest thing this architecture learns from scratch; begun here, training only adds detail.
@@ -43,7 +44,7 @@ def start_as_thumbnail(model: torch.nn.Module, images: torch.Tensor) -> None:
     for block in (m for m in model.modules() if type(m).__name__ == "Block"):
         block.conv[-1].weight.zero_()  # a block starts as the identity on what is not negative
         block.conv[-1].bias.zero_()
-    encoder = [m for m in model.taesd_encoder if isinstance(m, torch.nn.Conv2d)]
+    encoder: list[Any] = [m for m in model.taesd_encoder if isinstance(m, torch.nn.Conv2d)]
     encoder[0].weight[:3] = 0
     encoder[0].bias[:3] = 0
     encoder[0].weight[range(3), range(3), 1, 1] = 1
@@ -58,7 +59,7 @@ def start_as_thumbnail(model: torch.nn.Module, images: torch.Tensor) -> None:
     encoder[-1].bias[3] -= feature.mean()
     encoder[-1].weight[3] /= feature.std()
     encoder[-1].bias[3] /= feature.std()
-    decoder = [m for m in model.taesd_decoder if isinstance(m, torch.nn.Conv2d)]
+    decoder: list[Any] = [m for m in model.taesd_decoder if isinstance(m, torch.nn.Conv2d)]
     decoder[0].weight[:8] = 0
     decoder[0].bias[:8] = 0
     decoder[0].weight[range(4), range(4), 1, 1] = 1  # both signs, as what follows passes only one

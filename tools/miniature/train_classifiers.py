@@ -9,6 +9,7 @@ import argparse
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,28 +18,31 @@ import torch.nn.functional as F
 from .drawings import OBJECTS, STYLES
 from .scenes import make_pool
 from .train_autoencoder import build_autoencoder
-from .training import cosine, import_host, load_checkpoint
+from .training import cosine, import_host, load_checkpoint, require_checkpoint, save_checkpoint
 
 SIZE = 128
+RATE = 1e-3
 JUDGES = {"objects": list(OBJECTS), "styles": list(STYLES)}
 
+# uint8 pictures [count, 3, SIZE, SIZE], reconstructions of the first of them, labels per judge
+Pool = tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]
 
-def build_classifier(labels: list[str]) -> torch.nn.Module:
+
+def build_classifier(labels: list[str]) -> Any:
     from transformers import ViTConfig, ViTForImageClassification
 
+    shape: dict[str, Any] = {
+        "image_size": SIZE,
+        "patch_size": 16,
+        "hidden_size": 96,
+        "num_hidden_layers": 5,
+        "num_attention_heads": 3,
+        "intermediate_size": 288,
+        "hidden_dropout_prob": 0.05,
+    }
+    names = dict(enumerate(labels))
     return ViTForImageClassification(
-        ViTConfig(
-            image_size=SIZE,
-            patch_size=16,
-            hidden_size=96,
-            num_hidden_layers=5,
-            num_attention_heads=3,
-            intermediate_size=288,
-            hidden_dropout_prob=0.05,
-            num_labels=len(labels),
-            id2label=dict(enumerate(labels)),
-            label2id={label: index for index, label in enumerate(labels)},
-        )
+        ViTConfig(**shape, id2label=names, label2id={label: index for index, label in names.items()})
     )
 
 
@@ -54,7 +58,7 @@ def reconstructions(work: Path, pictures: np.ndarray, seed: int) -> torch.Tensor
     file = work / f"reconstructions-{seed}-{len(pictures)}.npy"
     if not file.exists():
         autoencoder = build_autoencoder()
-        autoencoder.load_state_dict(load_checkpoint(work / "autoencoder.ckpt")["model"])  # type: ignore[index]
+        autoencoder.load_state_dict(require_checkpoint(work / "autoencoder.ckpt")["model"])
         generator = torch.Generator().manual_seed(seed)
         rows = []
         for start in range(0, len(pictures), 16):
@@ -82,39 +86,20 @@ def augment(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return (x + 0.05 * torch.randn(x.shape, generator=generator)).clamp(-1, 1)
 
 
-def train(work: Path, drawings: Path, output: Path, steps: int, batch: int, seed: int) -> None:
-    pools = {}
+def train(work: Path, output: Path, judges: list[str], steps: int, batch: int, seed: int) -> None:
+    pools: dict[str, Pool] = {}
     for name, pool_seed, count, reconstructed in (("fit", 1, 10000, 5000), ("heldout", 2, 1000, 1000)):
-        pictures, scenes = make_pool(work, drawings, pool_seed, count)
+        pictures, scenes = make_pool(work, work / "drawings", pool_seed, count)
         plain = torch.cat([small(torch.from_numpy(pictures[i : i + 500].copy())) for i in range(0, count, 500)])
         labels = {
             "objects": torch.tensor([JUDGES["objects"].index(scene.object) for scene in scenes]),
             "styles": torch.tensor([JUDGES["styles"].index(scene.style) for scene in scenes]),
         }
         pools[name] = (plain, reconstructions(work, pictures[:reconstructed], pool_seed), labels)
-    figures = {}
-    for judge, names in JUDGES.items():
-        torch.manual_seed(seed)
-        model = build_classifier(names)
-        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.05, fused=True)
-        plain, rebuilt, labels = pools["fit"]
-        images, target = torch.cat([plain, rebuilt]), torch.cat([labels[judge], labels[judge][: len(rebuilt)]])
-        began = time.time()
-        for step in range(steps):
-            generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-            index = torch.randint(len(images), (batch,), generator=generator)
-            for group in optimizer.param_groups:
-                group["lr"] = 1e-3 * cosine(step, steps)
-            with torch.autocast("cpu", torch.bfloat16):
-                logits = model(pixel_values=augment(images[index], generator)).logits
-            loss = F.cross_entropy(logits.float(), target[index], label_smoothing=0.05)
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            if step % 200 == 199:
-                print(f"{judge} {step + 1} {loss.item():.3f} {time.time() - began:.0f} s", flush=True)
-        model.eval()
+    figures_file = output / "accuracy.json"
+    figures = json.loads(figures_file.read_text()) if figures_file.exists() else {}
+    for judge in judges:
+        model = fit(judge, pools["fit"], work, steps, batch, seed).eval()
         plain, rebuilt, labels = pools["heldout"]
         figures[judge] = {
             "heldout_drawings": accuracy(model, plain, labels[judge]),
@@ -123,11 +108,41 @@ def train(work: Path, drawings: Path, output: Path, steps: int, batch: int, seed
         }
         print(judge, figures[judge], flush=True)
         save(model, output / judge)
-    (output / "accuracy.json").write_text(json.dumps(figures, indent=2) + "\n")
+        figures_file.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def fit(judge: str, pool: Pool, work: Path, steps: int, batch: int, seed: int) -> Any:
+    torch.manual_seed(seed)
+    model = build_classifier(JUDGES[judge])
+    optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.05, fused=True)
+    plain, rebuilt, labels = pool
+    images, target = torch.cat([plain, rebuilt]), torch.cat([labels[judge], labels[judge][: len(rebuilt)]])
+    start, file, began = 0, work / f"classifier-{judge}.ckpt", time.time()
+    if (state := load_checkpoint(file)) is not None:
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        start = state["step"]
+    for step in range(start, steps):
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+        index = torch.randint(len(images), (batch,), generator=generator)
+        for group in optimizer.param_groups:
+            group["lr"] = RATE * cosine(step, steps)
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = model(pixel_values=augment(images[index], generator)).logits
+        loss = F.cross_entropy(logits.float(), target[index], label_smoothing=0.05)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        if step % 200 == 199 or step == steps - 1:
+            print(f"{judge} {step + 1} {loss.item():.3f} {time.time() - began:.0f} s", flush=True)
+            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1}
+            save_checkpoint(file, state)
+    return model
 
 
 @torch.inference_mode()
-def accuracy(model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor) -> float:
+def accuracy(model: Any, images: torch.Tensor, labels: torch.Tensor) -> float:
     hits = 0
     for start in range(0, len(images), 250):
         logits = model(pixel_values=images[start : start + 250].float().div(127.5).sub(1)).logits
@@ -135,7 +150,7 @@ def accuracy(model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor)
     return hits / len(images)
 
 
-def save(model: torch.nn.Module, folder: Path) -> None:
+def save(model: Any, folder: Path) -> None:
     from transformers import ViTImageProcessor
 
     model.half().save_pretrained(folder)
@@ -147,14 +162,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, default=Path("output/miniature"))
     parser.add_argument("--output", type=Path, default=Path("saeuron/miniature/classifiers"))
-    parser.add_argument("--steps", type=int, default=2500)
+    parser.add_argument("--judges", nargs="+", choices=list(JUDGES), default=list(JUDGES))
+    parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--seed", type=int, default=1)
-    arguments = parser.parse_args()
+    a = parser.parse_args()
     import_host()
-    train(
-        arguments.work, arguments.work / "drawings", arguments.output, arguments.steps, arguments.batch, arguments.seed
-    )
+    train(a.work, a.output, a.judges, a.steps, a.batch, a.seed)
 
 
 if __name__ == "__main__":

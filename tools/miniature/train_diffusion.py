@@ -17,7 +17,7 @@ from saeuron.miniature.architecture import TEXT_CONFIG, UNET_CONFIG
 from .scenes import CANVAS, caption, make_pool
 from .text import END, START, tokenize, vocabulary
 from .train_autoencoder import build_autoencoder
-from .training import cosine, import_host, load_checkpoint, save_checkpoint, trainable_operations
+from .training import cosine, import_host, load_checkpoint, require_checkpoint, save_checkpoint, trainable_operations
 
 DROP_CAPTION = 0.1  # of the captions are empty, so that cfg above 1 works
 EMA = 0.9995
@@ -30,7 +30,7 @@ def encode_pool(work: Path, drawings: Path, seed: int, count: int) -> tuple[torc
     file = work / f"latents-{seed}-{count}.npy"
     if not file.exists():
         autoencoder = build_autoencoder()
-        autoencoder.load_state_dict(load_checkpoint(work / "autoencoder.ckpt")["model"])  # type: ignore[index]
+        autoencoder.load_state_dict(require_checkpoint(work / "autoencoder.ckpt")["model"])
         rows = []
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
             for start in range(0, count, 16):

@@ -13,16 +13,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saeuron.checkpoints import Placement, save_sae
+from saeuron.checkpoints import save_sae
 from saeuron.hookpoints import SDXL_UNBOX, find_hookpoint
 from saeuron.miniature.architecture import BASE_MODEL
+from saeuron.sae_formats import Placement
 from saeuron.training.topk import TopKTraining, train_topk
 
 from .sample import euler
 from .scenes import caption, make_pool
 from .text import tokenize
 from .train_diffusion import Miniature
-from .training import import_host, load_checkpoint
+from .training import import_host, require_checkpoint
 
 BATCH = 50
 DEFAULT = "up_blocks.0.attentions.1"
@@ -33,7 +34,7 @@ def collect(work: Path, hookpoints: Sequence[str], pictures: int, steps: int, se
     """Updates float16 [tokens, d] of each hookpoint at every step, while drawing random captions at cfg 1."""
     _, scenes = make_pool(work, work / "drawings", 1, 10000)
     model = Miniature().eval()
-    model.load_state_dict(load_checkpoint(work / "diffusion.ckpt")["average"])  # type: ignore[index]
+    model.load_state_dict(require_checkpoint(work / "diffusion.ckpt")["average"])
     tokens: dict[str, list[Tensor]] = {name: [] for name in hookpoints}
 
     def keep(name: str):  # type: ignore[no-untyped-def]
