@@ -140,13 +140,19 @@ def main() -> None:
     with ComfyServer() as server:
         version = server.get("/system_stats")["system"]["comfyui_version"]
         print(f"ComfyUI {version} is up after {time.monotonic() - began:.0f} s", flush=True)
+        import_seconds = server.import_seconds()
         studio = Studio(server)
         save_sheet(arguments.output / "before_after.png", *picture_sheet(studio))
         concepts = {}
         for concept, multiplier in MULTIPLIERS.items():
             concepts[concept] = measure(studio, judge, concept, multiplier)
             print(f"{concept}: {json.dumps(concepts[concept])}", flush=True)
-    report = {"comfyui_version": version, "concepts": concepts, "seconds": round(time.monotonic() - began)}
+    report = {
+        "comfyui_version": version,
+        "concepts": concepts,
+        "pack_import_seconds": import_seconds,
+        "seconds": round(time.monotonic() - began),
+    }
     (arguments.output / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     print(f"Wrote {arguments.output}/before_after.png and report.json", flush=True)
 

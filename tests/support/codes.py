@@ -1,0 +1,37 @@
+"""Codes and statistics of a small made-up SAE."""
+
+from __future__ import annotations
+
+import torch
+
+from saeuron.sae import SAEIdentity, SparseCodes
+from saeuron.statistics import ActivationStatistics
+
+N, K = 7, 3
+SAE = SAEIdentity("ab" * 32, "sdxl-turbo", "up_blocks.0.attentions.1", "update", d=4, n=N, k=K)
+SIGMAS = (14.6, 3.0, 0.5)
+TENSORS = ("total", "tokens", "fired_tokens", "fired_images", "images")
+
+
+def collect(parts: list[tuple[float, SparseCodes]]) -> ActivationStatistics:
+    statistics = ActivationStatistics(SAE, SIGMAS)
+    for sigma, codes in parts:
+        statistics.add(sigma, codes)
+    return statistics
+
+
+def codes_of(*images: list[dict[int, float]]) -> SparseCodes:
+    """One list of tokens per image, each token {feature: activation}; padded with zeros as a top-k would be."""
+    values, indices = [], []
+    for image in images:
+        for token in image:
+            unused = [index for index in range(N) if index not in token][: K - len(token)]
+            values.append([*token.values(), *[0.0] * len(unused)])
+            indices.append([*token, *unused])
+    shape = (len(images), -1, K)
+    return SparseCodes(torch.tensor(values).view(shape), torch.tensor(indices).view(shape))
+
+
+def assert_same(a: ActivationStatistics, b: ActivationStatistics) -> None:
+    for name in TENSORS:
+        assert torch.equal(getattr(a, name), getattr(b, name)), name
