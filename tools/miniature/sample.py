@@ -39,14 +39,14 @@ def euler(model: Miniature, tokens: Tensor, steps: int, cfg: float, seed: int) -
 @torch.inference_mode()
 def judge(work: Path, classifiers: Path, per_cell: int, steps: int, cfg: float, seed: int) -> None:
     from PIL import Image
-    from transformers import ViTForImageClassification
+    from transformers import AutoModelForImageClassification
 
     model, autoencoder = Miniature().eval(), build_autoencoder()
     state = require_checkpoint(work / "diffusion.ckpt")
     model.load_state_dict(state["average"])
     autoencoder.load_state_dict(require_checkpoint(work / "autoencoder.ckpt")["model"])
     judges = {
-        name: ViTForImageClassification.from_pretrained(classifiers / name, dtype=torch.float32)
+        name: AutoModelForImageClassification.from_pretrained(classifiers / name, dtype=torch.float32)
         for name in JUDGES
         if (classifiers / name).exists()
     }
