@@ -15,7 +15,7 @@ import tomllib
 
 from tools.host import REPOSITORY
 from tools.host import VERSION as HOST_VERSION
-from tools.workflows import WorkflowError, _declared, _Input, to_api
+from tools.workflows import DeclaredInput, WorkflowError, declared_input, to_api
 
 FRONTEND_VERSION = "1.32.9"
 NOTE = "MarkdownNote"
@@ -136,17 +136,17 @@ def _note_info() -> Mapping[str, Any]:
     return {"input": {"required": {"text": ["STRING", {"multiline": True}]}}, "output": [], "output_name": []}
 
 
-def _declared_inputs(info: Mapping[str, Any]) -> list[tuple[_Input, bool]]:
+def _declared_inputs(info: Mapping[str, Any]) -> list[tuple[DeclaredInput, bool]]:
     """The inputs of a class, each with whether it is optional, in the order of the front end: sockets, then widgets."""
     declared = [
-        (_declared(name, info["input"][part][name]), part == "optional")
+        (declared_input(name, info["input"][part][name]), part == "optional")
         for part in ("required", "optional")
         for name in info.get("input_order", {}).get(part) or info["input"].get(part) or {}
     ]
     return sorted(declared, key=lambda pair: pair[0].widget_type is not None)
 
 
-def _widget_value(node: Node, input_: _Input) -> Any:
+def _widget_value(node: Node, input_: DeclaredInput) -> Any:
     given = node.inputs.get(input_.name)
     if given is not None and not isinstance(given, From):
         return given
@@ -157,7 +157,7 @@ def _widget_value(node: Node, input_: _Input) -> Any:
 
 
 def _source(
-    node: Node, input_: _Input, source: From, built: Mapping[str, dict[str, Any]], link: int
+    node: Node, input_: DeclaredInput, source: From, built: Mapping[str, dict[str, Any]], link: int
 ) -> tuple[int, int]:
     """Node id and number of the output that `source` names, which is told of its new link."""
     where = f"{source.key}.{source.output}, which goes to {node.key}.{input_.name},"

@@ -98,7 +98,7 @@ class _Slot:
 
 
 @dataclass(frozen=True)
-class _Input:
+class DeclaredInput:
     """An input as the node class declares it."""
 
     name: str
@@ -141,11 +141,11 @@ class _Graph:
     def info(self, node: Mapping[str, Any]) -> Mapping[str, Any]:
         return dict(self._object_info.get(node["type"], {}))
 
-    def declared(self, node: Mapping[str, Any]) -> list[_Input]:
+    def declared(self, node: Mapping[str, Any]) -> list[DeclaredInput]:
         """The inputs of a node's class in the order of its widgets: required, then optional."""
         info = self.info(node)
         return [
-            _declared(name, info["input"][part][name])
+            declared_input(name, info["input"][part][name])
             for part in ("required", "optional")
             for name in info.get("input_order", {}).get(part) or info.get("input", {}).get(part) or {}
         ]
@@ -222,11 +222,11 @@ def _link(link: Any) -> tuple[int, tuple[Any, int]]:
     return link[0], (link[1], link[2])
 
 
-def _declared(name: str, spec: Any) -> _Input:
+def declared_input(name: str, spec: Any) -> DeclaredInput:
     kind, options = spec[0], (spec[1] if len(spec) > 1 else None) or {}
     if isinstance(kind, list):
-        return _Input(name, "COMBO", options, kind)
-    return _Input(name, kind, options, list(options.get("options") or []) if kind == "COMBO" else [])
+        return DeclaredInput(name, "COMBO", options, kind)
+    return DeclaredInput(name, kind, options, list(options.get("options") or []) if kind == "COMBO" else [])
 
 
 def _types(type_: Any) -> Iterator[str]:

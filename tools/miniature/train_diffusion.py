@@ -20,7 +20,7 @@ from .train_autoencoder import build_autoencoder
 from .training import cosine, import_host, load_checkpoint, require_checkpoint, save_checkpoint, trainable_operations
 
 DROP_CAPTION = 0.1  # of the captions are empty, so that cfg above 1 works
-EMA = 0.9995
+EMA = 0.998  # a longer memory lags behind a model that still improves
 EMA_GUIDED = 0.995  # the second stage is short
 
 
@@ -193,9 +193,9 @@ def train(work: Path, drawings: Path, plan: Plan) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, default=Path("output/miniature"))
-    parser.add_argument("--steps", type=int, default=4300)
-    parser.add_argument("--guided-from", type=int, default=3500)
-    parser.add_argument("--guidance", type=float, default=2.0)
+    parser.add_argument("--steps", type=int, default=12000)
+    parser.add_argument("--guided-from", type=int, default=11000)
+    parser.add_argument("--guidance", type=float, default=3.0)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rate", type=float, default=5e-4)
     parser.add_argument("--seed", type=int, default=1)
