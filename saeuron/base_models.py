@@ -43,10 +43,8 @@ def check_fits(identity: SAEIdentity, family: str, model_channels: int) -> Hookp
     """
     base = find_base_model(identity.base_model)
     if (base.family, base.model_channels) != (family, model_channels):
-        found = next(
-            (m.name for m in BASE_MODELS.values() if (m.family, m.model_channels) == (family, model_channels)),
-            f"a {family} UNet with {model_channels} channels",
-        )
+        alike = [m.name for m in BASE_MODELS.values() if (m.family, m.model_channels) == (family, model_channels)]
+        found = " or ".join(alike) or f"a {family} UNet with {model_channels} channels"
         raise SaeuronError(
             f"This SAE belongs to {base.name}, but the connected MODEL is {found}. "
             f"Connect a {base.name} MODEL or load an SAE made for {found}."

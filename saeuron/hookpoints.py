@@ -37,7 +37,7 @@ class Hookpoint:
     """Its path in ComfyUI's ``UNetModel``, ``output_blocks.1.1``."""
 
     width_factor: int
-    """Its width in units of the UNet's ``model_channels``."""
+    """Its width in units of ``model_channels``, in the published UNets of the family (the miniature widens less)."""
 
     def width(self, model_channels: int = MODEL_CHANNELS) -> int:
         """Channels of the block's output, d of an SAE that reads it."""
