@@ -179,6 +179,7 @@ HOSTILE = {
     "NaN": CATS_JSON.replace("0.25", "NaN"),
     "infinity": CATS_JSON.replace("0.25", "-Infinity"),
     "overflow": CATS_JSON.replace("0.25", "1e999"),
+    "integer no float can hold": CATS_JSON.replace("0.25", "9" * 400),
     "huge integer": CATS_JSON.replace("7", "7" * 1_000_000, 1),
     "deep": CATS_JSON.replace('{"tau": 2}', '{"a":' * 100_000 + "1" + "}" * 100_000),
     "many equal features": CATS_JSON.replace('{"index": 3}', ",".join(['{"index": 3}'] * 300_000)),

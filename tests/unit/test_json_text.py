@@ -82,6 +82,7 @@ HOSTILE = {
     "NaN": "[NaN]",
     "infinity": "[-Infinity]",
     "float overflow": "[1e999]",
+    "integer no float can hold": "9" * 400,
     "huge integer": "9" * 5_000_000,
     "half a character": '["\\ud800"]',
     "deep lists": "[" * 8_000_000,

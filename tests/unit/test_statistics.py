@@ -170,7 +170,8 @@ def test_merge_leaves_its_parts_alone() -> None:
 def test_merge_keeps_what_both_agree_on() -> None:
     a = ActivationStatistics(SAE, SIGMAS, {"cfg": 1.0, "seed": 1, "note": None}, "cats")
     b = ActivationStatistics(SAE, SIGMAS, {"cfg": 1.0, "seed": 2, "steps": 3}, "cats")
-    assert (a.merge(b).sampling, a.merge(b).concept) == ({"cfg": 1.0}, "cats")
+    for together in (a.merge(b), ActivationStatistics.merged([a, b])):
+        assert (together.sampling, together.concept) == ({"cfg": 1.0}, "cats")
     assert a.merge(ActivationStatistics(SAE, SIGMAS, concept="dogs")).concept == ""
 
 
