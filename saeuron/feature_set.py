@@ -9,7 +9,7 @@ from reprlib import repr as brief  # what strangers wrote may be long
 from typing import Any
 
 from .errors import SaeuronError
-from .files import check_format, write_atomically
+from .files import check_format, read_text, write_atomically
 from .json_text import MAX_SIZE, format_json, parse_json
 from .sae import SAEIdentity
 from .schedule import check_schedule, is_finite_number, nearest_step
@@ -171,14 +171,7 @@ class FeatureSet:
     @classmethod
     def load(cls, path: Path) -> FeatureSet:
         """Errors: `SaeuronError` if the file can't be read, or as `from_json` does."""
-        try:
-            if path.stat().st_size > MAX_SIZE:
-                raise SaeuronError(f"{path.name} is larger than {MAX_SIZE >> 20} MiB; it is not a feature set.")
-            text = path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
-        except OSError as error:
-            raise SaeuronError(f"The feature set {path.name} can't be read: {error.strerror}.") from error
-        except UnicodeDecodeError as error:
-            raise SaeuronError(f"{path.name} is not UTF-8 text, so not a feature set. Save it as UTF-8.") from error
+        text = read_text(path, MAX_SIZE).removeprefix("\ufeff")  # some editors begin a file with a mark
         return cls.from_json(text, path.name)
 
 

@@ -78,6 +78,21 @@ def _problem_of(part: str) -> str:
     return ""
 
 
+def read_text(path: Path, limit: int) -> str:
+    """The text of a UTF-8 file of at most `limit` bytes.
+
+    Errors: `SaeuronError` if it is missing, larger (then it is not read), or not UTF-8.
+    """
+    try:
+        if path.stat().st_size > limit:
+            raise SaeuronError(f"{path.name} is larger than {limit >> 20} MiB; it is not what it should be.")
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SaeuronError(f"{path.name} can't be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise SaeuronError(f"{path.name} is not UTF-8 text. Save it as UTF-8.") from error
+
+
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors (on the CPU) and metadata of a safetensors file. Errors: `SaeuronError` if it can't be read."""
     from safetensors import SafetensorError, safe_open

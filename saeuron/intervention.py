@@ -177,7 +177,7 @@ def edit_seed(sae: SparseAutoencoder, codes: SparseCodes, edit: FeatureEdit | No
     It also replaces what the SAE does not explain, and the update an SAE was trained on is not what it is fed: kept
     for comparison. With `edit` None this is the reconstruct-only control.
     """
-    return _finite(_decode_edited(sae, codes, edit).to(output.dtype), edit)
+    return _finite((sae.decode(codes) + _decoded_change(sae, codes, edit)).to(output.dtype), edit)
 
 
 def edit_saeuron_code(
@@ -188,15 +188,14 @@ def edit_saeuron_code(
     The error term has the wrong sign there: with nothing edited this is 2 decode(f) - x, not x. Kept for comparison.
     `x` is what the codes were made of (the update or the output), `output` the block's output, both [..., d].
     """
-    replacement = _decode_edited(sae, codes, edit) + (sae.decode(codes) - x.float())
+    decoded = sae.decode(codes)
+    replacement = decoded + _decoded_change(sae, codes, edit) + (decoded - x.float())
     return _finite((output.float() + (replacement - x.float())).to(output.dtype), edit)
 
 
-def _decode_edited(sae: SparseAutoencoder, codes: SparseCodes, edit: FeatureEdit | None) -> Tensor:
-    decoded = sae.decode(codes)
-    if edit is None:
-        return decoded
-    return decoded + code_change(codes, edit) @ sae.decoder_rows(edit.features)
+def _decoded_change(sae: SparseAutoencoder, codes: SparseCodes, edit: FeatureEdit | None) -> Tensor | float:
+    """``(f_edited - f) @ W_dec``; 0 where nothing is edited."""
+    return 0.0 if edit is None else code_change(codes, edit) @ sae.decoder_rows(edit.features)
 
 
 def _finite(edited: Tensor, edit: FeatureEdit | None) -> Tensor:

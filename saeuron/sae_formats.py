@@ -5,7 +5,6 @@ Each brings its file into one shape, `SAEWeights`. What a pre-encoder bias does 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,7 +15,8 @@ import torch
 from torch import Tensor
 
 from .errors import SaeuronError
-from .files import check_format, read_safetensors
+from .files import check_format, read_safetensors, read_text
+from .json_text import parse_json
 
 FORMAT = "saeuron-sae"
 VERSION = "1.0"
@@ -167,12 +167,7 @@ def _hookpoint_in(folder: Path) -> str:
 
 
 def _read_config(file: Path) -> Mapping[str, Any]:
-    if file.stat().st_size > MAX_CONFIG_BYTES:
-        raise SaeuronError(f"{file.name} is larger than a configuration can be; the file is not one.")
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise SaeuronError(f"{file.name} is not valid JSON: {error}") from error
+    config = parse_json(read_text(file, MAX_CONFIG_BYTES), file.name)
     if not isinstance(config, dict):
         raise SaeuronError(f"{file.name} must hold a JSON object.")
     return config

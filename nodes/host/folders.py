@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import folder_paths
@@ -46,19 +47,23 @@ def list_feature_sets() -> list[str]:
 
 def find_sae(name: str) -> Path:
     """A file, or a folder in one of the published layouts. Errors: `SaeuronError` if there is none of that name."""
-    for folder in folder_paths.get_folder_paths(SAES):
-        path = resolve_inside(Path(folder), name)
+    for path in _candidates(SAES, name):
         if path.exists():
             return path
     raise SaeuronError(_missing("SAE", name, SAES, list_saes()))
 
 
 def find_feature_set(name: str) -> Path:
-    for folder in folder_paths.get_folder_paths(FEATURE_SETS):
-        path = resolve_inside(Path(folder), name)
+    """Errors: `SaeuronError` if there is none of that name."""
+    for path in _candidates(FEATURE_SETS, name):
         if path.is_file():
             return path
     raise SaeuronError(_missing("feature set", name, FEATURE_SETS, list_feature_sets()))
+
+
+def _candidates(kind: str, name: str) -> Iterator[Path]:
+    for folder in folder_paths.get_folder_paths(kind):
+        yield resolve_inside(Path(folder), name)
 
 
 def own_feature_set(name: str) -> Path:

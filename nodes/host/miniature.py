@@ -15,7 +15,7 @@ import comfy.supported_models_base
 import torch
 
 from ...saeuron.miniature.architecture import TEXT_CONFIG, TEXT_WIDTH, UNET_CONFIG
-from ...saeuron.miniature.loading import load_weights
+from ...saeuron.miniature.loading import load_preview, load_weights
 
 
 class MiniatureLatents(comfy.latent_formats.SDXL):
@@ -23,9 +23,7 @@ class MiniatureLatents(comfy.latent_formats.SDXL):
 
     def __init__(self) -> None:
         super().__init__()
-        weights = load_weights("autoencoder")
-        self.latent_rgb_factors = weights["preview.factors"].tolist()
-        self.latent_rgb_factors_bias = weights["preview.bias"].tolist()
+        self.latent_rgb_factors, self.latent_rgb_factors_bias = (tensor.tolist() for tensor in load_preview())
         self.taesd_decoder_name = None
 
 
@@ -62,7 +60,7 @@ class MiniatureTextEncoder(comfy.sd1_clip.SD1ClipModel):
 
 
 def load_miniature() -> tuple[Any, comfy.sd.CLIP, comfy.sd.VAE]:
-    return _load_model(), _load_clip(), comfy.sd.VAE(sd=_autoencoder_weights())
+    return _load_model(), _load_clip(), comfy.sd.VAE(sd=load_weights("autoencoder"))
 
 
 def _load_model() -> comfy.model_patcher.ModelPatcher:
@@ -92,7 +90,3 @@ def _load_clip() -> comfy.sd.CLIP:
     )
     clip.cond_stage_model.clip_l.transformer.load_state_dict(weights)
     return clip
-
-
-def _autoencoder_weights() -> dict[str, torch.Tensor]:
-    return {name: tensor for name, tensor in load_weights("autoencoder").items() if not name.startswith("preview.")}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
 from torch import Tensor
@@ -45,12 +44,10 @@ def add_patch(model: Any, patch: Patch) -> Any:
 def _readers(patches: Sequence[Patch]) -> tuple[tuple[str, Reader], ...]:
     """Patches with the same site, SAE and mode are applied as one; different modes at a site follow each other."""
 
-    def key(patch: Patch) -> tuple[Any, ...]:
-        return patch.site, id(patch.sae.module), patch.intervention.mode
-
-    order = {k: None for k in map(key, patches)}
-    ordered = sorted(patches, key=lambda patch: list(order).index(key(patch)))
-    return tuple((site.module, _reader(list(group))) for (site, _, _), group in groupby(ordered, key))
+    groups: dict[tuple[Any, ...], list[Patch]] = {}
+    for patch in patches:
+        groups.setdefault((patch.site, id(patch.sae.module), patch.intervention.mode), []).append(patch)
+    return tuple((group[0].site.module, _reader(group)) for group in groups.values())
 
 
 def _reader(patches: Sequence[Patch]) -> Reader:
@@ -59,21 +56,21 @@ def _reader(patches: Sequence[Patch]) -> Reader:
 
     def read(block_input: Tensor, block_output: Tensor, options: Mapping[str, Any]) -> Tensor | None:
         sigma = current_sigma(options)
-        acting = [i for i in interventions if i.acts_at(sigma)]
         rows_of: dict[tuple[int, ...], list[int]] = {}
         for row, half in enumerate(halves_of_rows(options, len(block_output))):
-            chosen = tuple(n for n, i in enumerate(acting) if i.acts_on(half))
+            chosen = tuple(n for n, i in enumerate(interventions) if i.acts_on(half))
             if chosen:
                 rows_of.setdefault(chosen, []).append(row)
         edited = block_output
         for chosen, rows in rows_of.items():
-            together = [acting[n] for n in chosen]
+            together = [interventions[n] for n in chosen]
             if len(rows) == len(block_output):
                 return intervene(sae, kind, together, sigma, block_input, block_output)
-            part = intervene(sae, kind, together, sigma, block_input[rows], block_output[rows])
-            if edited is block_output:
-                edited = block_output.clone()
-            edited[rows] = part
+            before = block_output[rows]
+            after = intervene(sae, kind, together, sigma, block_input[rows], before)
+            if after is not before:
+                edited = block_output.clone() if edited is block_output else edited
+                edited[rows] = after
         return edited
 
     return read

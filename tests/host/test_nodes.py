@@ -12,7 +12,6 @@ import torch
 from support.host_graph import Shot, sample, unlearn
 from tools.pack import pack as import_from_pack
 
-SAE_FILE = "miniature-up_blocks.0.attentions.1.safetensors"
 FROM_FILE = ["from file"] * 3
 
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from saeuron.miniature.loading import EMBEDDING, FOLDER
+from saeuron.miniature.loading import EMBEDDING, FOLDER, PREVIEW
 
 from .scenes import make_pool
 from .text import vocabulary
@@ -24,7 +24,7 @@ def preview_colours(pictures: Tensor, latents: Tensor) -> dict[str, Tensor]:
     colour = F.avg_pool2d(pictures.permute(0, 3, 1, 2).float().div(127.5).sub(1), 8).permute(0, 2, 3, 1).reshape(-1, 3)
     rows = latents.permute(0, 2, 3, 1).reshape(-1, 4).float()
     solution = torch.linalg.lstsq(torch.cat([rows, torch.ones(len(rows), 1)], 1), colour).solution
-    return {"preview.factors": solution[:4], "preview.bias": solution[4]}
+    return dict(zip(PREVIEW, (solution[:4], solution[4]), strict=True))
 
 
 def export(work: Path, drawings: Path, folder: Path) -> None:

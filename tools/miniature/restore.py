@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from saeuron.miniature.loading import EMBEDDING, FOLDER
+from saeuron.miniature.loading import EMBEDDING, FOLDER, PREVIEW
 
 from .text import vocabulary
 from .training import import_host, save_checkpoint
@@ -22,8 +22,7 @@ def restore(folder: Path, work: Path, step: int) -> None:
     if tuple(ids) != vocabulary():
         raise SystemExit("The captions use other words than the shipped text encoder was trained with.")
     assert len(parts["text"][EMBEDDING]) == len(ids) + 1
-    preview = ("preview.factors", "preview.bias")
-    autoencoder = {name: t.float() for name, t in parts["autoencoder"].items() if name not in preview}
+    autoencoder = {name: t.float() for name, t in parts["autoencoder"].items() if name not in PREVIEW}
     diffusion = {f"{part}.{name}": t.float() for part in ("unet", "text") for name, t in parts[part].items()}
     work.mkdir(parents=True, exist_ok=True)
     save_checkpoint(work / "autoencoder.ckpt", {"model": autoencoder, "step": 0})
