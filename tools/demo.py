@@ -10,7 +10,6 @@ import argparse
 import copy
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -76,27 +75,43 @@ def held_out(concept: str, count: int) -> list[str]:
     return read_prompts(HELD_OUT / f"{concept}.txt")[:count]
 
 
-def draw_objects(
-    studio: Studio, objects: list[str], prompts: int, removed: dict[str, float]
-) -> Iterator[tuple[str, np.ndarray]]:
-    """(object asked for, picture); every call uses the same prompts and seeds."""
-    for object_name in objects:
-        for number, text in enumerate(held_out(object_name, prompts)):
-            for picture in studio.draw(text, SEED + number, BATCH, removed):
-                yield object_name, picture
+class Gallery:
+    """What the judge sees on pictures of held-out prompts; every call uses the same prompts and seeds."""
 
+    def __init__(self, studio: Studio, judge: Classifier) -> None:
+        self._studio, self._judge = studio, judge
+        self._plain: dict[tuple[str, int], list[str]] = {}  # concepts share the pictures with nothing removed
 
-def measure(studio: Studio, judge: Classifier, concept: str, multiplier: float) -> dict[str, Any]:
-    others = [label for label in judge.labels if label != concept]
-    figures: dict[str, Any] = {"multiplier": multiplier}
-    for when, removed in (("before", {}), ("after", {concept: multiplier})):
-        seen = judge.classify(picture for _, picture in draw_objects(studio, [concept], CONCEPT_PROMPTS, removed))
-        figures["baseline_ua" if when == "before" else "ua"] = unlearning_accuracy(seen, concept)
-        asked, pictures = zip(*draw_objects(studio, others, OTHER_PROMPTS, removed), strict=True)
-        figures[f"other_accuracy_{when}"] = accuracy(judge.classify(pictures), asked)
-        figures["images"] = len(seen)
-        figures["other_images"] = len(pictures)
-    return figures
+    def see(self, object_name: str, prompts: int, removed: dict[str, float]) -> list[str]:
+        key = object_name, prompts
+        if not removed and key in self._plain:
+            return self._plain[key]
+        seen = self._judge.classify(
+            picture
+            for number, text in enumerate(held_out(object_name, prompts))
+            for picture in self._studio.draw(text, SEED + number, BATCH, removed)
+        )
+        if not removed:
+            self._plain[key] = seen
+        return seen
+
+    def measure(self, concept: str, multiplier: float) -> dict[str, Any]:
+        figures: dict[str, Any] = {"multiplier": multiplier}
+        for removed, ua, others in (
+            ({}, "baseline_ua", "other_accuracy_before"),
+            ({concept: multiplier}, "ua", "other_accuracy_after"),
+        ):
+            seen = self.see(concept, CONCEPT_PROMPTS, removed)
+            pairs = [
+                (found, label)
+                for label in self._judge.labels
+                if label != concept
+                for found in self.see(label, OTHER_PROMPTS, removed)
+            ]
+            figures[ua] = unlearning_accuracy(seen, concept)
+            figures[others] = accuracy(*zip(*pairs, strict=True))
+            figures["images"], figures["other_images"] = len(seen), len(pairs)
+        return figures
 
 
 def picture_sheet(studio: Studio) -> tuple[list[str], list[str], list[list[np.ndarray]]]:
@@ -143,9 +158,9 @@ def main() -> None:
         import_seconds = server.import_seconds()
         studio = Studio(server)
         save_sheet(arguments.output / "before_after.png", *picture_sheet(studio))
-        concepts = {}
+        gallery, concepts = Gallery(studio, judge), {}
         for concept, multiplier in MULTIPLIERS.items():
-            concepts[concept] = measure(studio, judge, concept, multiplier)
+            concepts[concept] = gallery.measure(concept, multiplier)
             print(f"{concept}: {json.dumps(concepts[concept])}", flush=True)
     report = {
         "comfyui_version": version,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from saeuron.miniature.loading import EMBEDDING, FOLDER, PREVIEW
 
-from .scenes import make_pool
+from .scenes import TRAINING_POOL, make_pool
 from .text import vocabulary
 from .train_diffusion import encode_pool
 from .training import import_host, require_checkpoint
@@ -27,14 +27,14 @@ def preview_colours(pictures: Tensor, latents: Tensor) -> dict[str, Tensor]:
     return dict(zip(PREVIEW, (solution[:4], solution[4]), strict=True))
 
 
-def export(work: Path, drawings: Path, folder: Path) -> None:
+def export(work: Path, folder: Path) -> None:
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
     autoencoder = require_checkpoint(work / "autoencoder.ckpt")
     diffusion = require_checkpoint(work / "diffusion.ckpt")
-    pictures, _ = make_pool(work, drawings, 1, 10000)
-    latents, _ = encode_pool(work, drawings, 1, 10000)
+    pictures, _ = make_pool(work, *TRAINING_POOL)
+    latents, _ = encode_pool(work, *TRAINING_POOL)
     parts: dict[str, dict[str, Tensor]] = {"unet": {}, "text": {}, "autoencoder": dict(autoencoder["model"])}
     for name, tensor in diffusion["average"].items():
         part, _, key = name.partition(".")
@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=FOLDER)
     arguments = parser.parse_args()
     import_host()
-    export(arguments.work, arguments.work / "drawings", arguments.output)
+    export(arguments.work, arguments.output)
 
 
 if __name__ == "__main__":

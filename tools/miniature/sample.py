@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import torch
@@ -10,10 +9,10 @@ from torch import Tensor
 
 from .drawings import OBJECTS, STYLES
 from .text import tokenize
-from .train_autoencoder import build_autoencoder
+from .train_autoencoder import load_autoencoder
 from .train_classifiers import JUDGES, small
-from .train_diffusion import Miniature, noise_schedule
-from .training import import_host, require_checkpoint
+from .train_diffusion import Miniature, load_average, noise_schedule
+from .training import import_host, training_parser
 
 
 @torch.inference_mode()
@@ -41,10 +40,8 @@ def judge(work: Path, classifiers: Path, per_cell: int, steps: int, cfg: float, 
     from PIL import Image
     from transformers import AutoModelForImageClassification
 
-    model, autoencoder = Miniature().eval(), build_autoencoder()
-    state = require_checkpoint(work / "diffusion.ckpt")
-    model.load_state_dict(state["average"])
-    autoencoder.load_state_dict(require_checkpoint(work / "autoencoder.ckpt")["model"])
+    model, trained = load_average(work)
+    autoencoder = load_autoencoder(work)
     judges = {
         name: AutoModelForImageClassification.from_pretrained(classifiers / name, dtype=torch.float32)
         for name in JUDGES
@@ -68,7 +65,7 @@ def judge(work: Path, classifiers: Path, per_cell: int, steps: int, cfg: float, 
     for name in judges:
         each = hits[name] / (len(cells) / len(hits[name]))
         print(
-            f"step {state['step']} steps {steps} cfg {cfg} {name}: {each.mean():.3f}",
+            f"step {trained} steps {steps} cfg {cfg} {name}: {each.mean():.3f}",
             dict(zip(JUDGES[name], each.tolist(), strict=True)),
         )
     grid = torch.cat(rows)[:100].reshape(20, 5, *rows[0].shape[1:])[:, :, ::2, ::2]
@@ -77,13 +74,11 @@ def judge(work: Path, classifiers: Path, per_cell: int, steps: int, cfg: float, 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, default=Path("output/miniature"))
+    parser = training_parser(__doc__, seed=0)
     parser.add_argument("--classifiers", type=Path, default=Path("saeuron/miniature/classifiers"))
     parser.add_argument("--per-cell", type=int, default=1)
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--cfg", type=float, default=1.0)
-    parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     import_host()
     judge(arguments.work, arguments.classifiers, arguments.per_cell, arguments.steps, arguments.cfg, arguments.seed)

@@ -14,6 +14,8 @@ import numpy as np
 from .drawings import OBJECTS, STYLES, render_drawings
 
 CANVAS = 192
+TRAINING_POOL = (1, 10000)  # seed and count of scenes
+HELD_OUT_POOL = (2, 1000)
 SIZES = {"small": (0.42, 0.50), "medium": (0.52, 0.64), "large": (0.66, 0.80)}
 HUES = {"pink": 0.92, "red": 0.0, "orange": 0.08, "yellow": 0.15, "green": 0.35, "blue": 0.58, "purple": 0.76}
 STYLE_PHRASES = {
@@ -159,19 +161,19 @@ def _position(rng: np.random.Generator, scene: Scene) -> str:
     return f"at the {scene.vertical}"
 
 
-def make_pool(folder: Path, drawings_folder: Path, seed: int, count: int) -> tuple[np.ndarray, list[Scene]]:
-    """`count` scenes, every (object, style) cell equally often; pictures are kept in `folder` and reused.
+def make_pool(work: Path, seed: int, count: int) -> tuple[np.ndarray, list[Scene]]:
+    """`count` scenes, every (object, style) cell equally often; drawings and pictures are kept in `work` and reused.
 
     Returns a read-only uint8 memory map [count, CANVAS, CANVAS, 3] and the scenes.
     """
     import dataclasses
     import json
 
-    stem = folder / f"scenes-{seed}-{count}"
+    stem = work / f"scenes-{seed}-{count}"
     pictures_file, scenes_file = stem.with_suffix(".npy"), stem.with_suffix(".json")
     if not scenes_file.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        drawings = render_drawings(drawings_folder)
+        work.mkdir(parents=True, exist_ok=True)
+        drawings = render_drawings(work / "drawings")
         cells = [(o, s) for o in OBJECTS for s in STYLES]
         pictures = np.lib.format.open_memmap(pictures_file, mode="w+", dtype=np.uint8, shape=(count, CANVAS, CANVAS, 3))
         scenes = []

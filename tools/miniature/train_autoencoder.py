@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-import argparse
 import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
-from .scenes import make_pool
-from .training import cosine, import_host, load_checkpoint, save_checkpoint, trainable_operations
+from .scenes import CANVAS, TRAINING_POOL, make_pool
+from .training import (
+    cosine,
+    import_host,
+    require_checkpoint,
+    resume,
+    save_progress,
+    trainable_operations,
+    training_parser,
+)
 
 CROP = 128
 RATE = 1e-3
@@ -87,26 +95,32 @@ def reconstruction_loss(output: torch.Tensor, target: torch.Tensor) -> torch.Ten
     return F.l1_loss(output, target) + 2 * F.mse_loss(output, target) + edge + coarse
 
 
-def train(work: Path, drawings: Path, steps: int, batch: int, seed: int) -> None:
-    pictures, _ = make_pool(work, drawings, 1, 10000)
+def encoder_input(pictures: np.ndarray | torch.Tensor) -> torch.Tensor:
+    """uint8 [b, h, w, 3] -> float 0..1 [b, 3, h, w]."""
+    images = torch.as_tensor(np.array(pictures)).permute(0, 3, 1, 2).float().div(255)  # BHWC -> BCHW
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+def load_autoencoder(work: Path) -> Any:
+    autoencoder = build_autoencoder()
+    autoencoder.load_state_dict(require_checkpoint(work / "autoencoder.ckpt")["model"])
+    return autoencoder
+
+
+def train(work: Path, steps: int, batch: int, seed: int) -> None:
+    pictures, _ = make_pool(work, *TRAINING_POOL)
     torch.manual_seed(seed)
     model = build_autoencoder()
-    examples = torch.from_numpy(pictures[:500].copy()).permute(0, 3, 1, 2).float().div(255)
-    start_as_thumbnail(model, examples)
+    start_as_thumbnail(model, encoder_input(pictures[:500]))
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=1e-4, fused=True)
-    start, file = 0, work / "autoencoder.ckpt"
-    if (state := load_checkpoint(file)) is not None:
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        start = state["step"]
+    file = work / "autoencoder.ckpt"
+    start = resume(file, model, optimizer)
     began = time.time()
     for step in range(start, steps):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        index = torch.randint(len(pictures), (batch,), generator=generator)
-        images = torch.stack([torch.from_numpy(pictures[int(i)].copy()) for i in index])
-        top, left = (int(v) for v in torch.randint(0, images.shape[1] - CROP + 1, (2,), generator=generator))
-        images = images[:, top : top + CROP, left : left + CROP].permute(0, 3, 1, 2).float().div(255)  # BHWC -> BCHW
-        images = images.contiguous(memory_format=torch.channels_last)
+        index = torch.randint(len(pictures), (batch,), generator=generator).numpy()
+        top, left = (int(v) for v in torch.randint(0, CANVAS - CROP + 1, (2,), generator=generator))
+        images = encoder_input(pictures[index, top : top + CROP, left : left + CROP])
         for group in optimizer.param_groups:
             group["lr"] = RATE * cosine(step, steps)
         with torch.autocast("cpu", torch.bfloat16):
@@ -125,18 +139,16 @@ def train(work: Path, drawings: Path, steps: int, batch: int, seed: int) -> None
             error = F.mse_loss(output, images).item()
             print(f"{step} {loss.item():.4f} mse {error:.5f} {time.time() - began:.0f} s", flush=True)
         if step % 500 == 499 or step == steps - 1:
-            save_checkpoint(file, {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1})
+            save_progress(file, model, optimizer, step + 1)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, default=Path("output/miniature"))
+    parser = training_parser(__doc__)
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     import_host()
-    train(arguments.work, arguments.work / "drawings", arguments.steps, arguments.batch, arguments.seed)
+    train(arguments.work, arguments.steps, arguments.batch, arguments.seed)
 
 
 if __name__ == "__main__":

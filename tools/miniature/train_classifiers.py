@@ -7,7 +7,6 @@ They never see a picture that the diffusion model made, which is what they will 
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from pathlib import Path
@@ -18,9 +17,9 @@ import torch
 import torch.nn.functional as F
 
 from .drawings import OBJECTS, STYLES
-from .scenes import make_pool
-from .train_autoencoder import build_autoencoder
-from .training import cosine, import_host, load_checkpoint, require_checkpoint, save_checkpoint
+from .scenes import HELD_OUT_POOL, TRAINING_POOL, make_pool
+from .train_autoencoder import encoder_input, load_autoencoder
+from .training import cosine, import_host, resume, save_progress, training_parser
 
 SIZE = 128
 RATE = 2e-3
@@ -56,14 +55,12 @@ def reconstructions(work: Path, pictures: np.ndarray, seed: int) -> torch.Tensor
     """Each picture through the autoencoder, with up to 0.3 noise on the latents: uint8 [b, 3, SIZE, SIZE]."""
     file = work / f"reconstructions-{seed}-{len(pictures)}.npy"
     if not file.exists():
-        autoencoder = build_autoencoder()
-        autoencoder.load_state_dict(require_checkpoint(work / "autoencoder.ckpt")["model"])
+        autoencoder = load_autoencoder(work)
         generator = torch.Generator().manual_seed(seed)
         rows = []
         for start in range(0, len(pictures), 16):
-            images = torch.from_numpy(pictures[start : start + 16].copy()).permute(0, 3, 1, 2).float().div(255)
             with torch.autocast("cpu", torch.bfloat16):
-                latents = autoencoder.taesd_encoder(images.contiguous(memory_format=torch.channels_last))
+                latents = autoencoder.taesd_encoder(encoder_input(pictures[start : start + 16]))
                 level = torch.rand(len(latents), 1, 1, 1, generator=generator) * 0.3
                 decoded = autoencoder.taesd_decoder(latents + level * torch.randn(latents.shape, generator=generator))
             rows.append(small(decoded.float().clamp(0, 1).mul(255).permute(0, 2, 3, 1)))
@@ -87,8 +84,8 @@ def augment(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
 def train(work: Path, output: Path, judges: list[str], steps: int, batch: int, seed: int) -> None:
     pools: dict[str, Pool] = {}
-    for name, pool_seed, count, reconstructed in (("fit", 1, 10000, 5000), ("heldout", 2, 1000, 1000)):
-        pictures, scenes = make_pool(work, work / "drawings", pool_seed, count)
+    for name, (pool_seed, count), reconstructed in (("fit", TRAINING_POOL, 5000), ("heldout", HELD_OUT_POOL, 1000)):
+        pictures, scenes = make_pool(work, pool_seed, count)
         plain = torch.cat([small(torch.from_numpy(pictures[i : i + 500].copy())) for i in range(0, count, 500)])
         labels = {
             "objects": torch.tensor([JUDGES["objects"].index(scene.object) for scene in scenes]),
@@ -116,11 +113,8 @@ def fit(judge: str, pool: Pool, work: Path, steps: int, batch: int, seed: int) -
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.05, fused=True)
     plain, rebuilt, labels = pool
     images, target = torch.cat([plain, rebuilt]), torch.cat([labels[judge], labels[judge][: len(rebuilt)]])
-    start, file, began = 0, work / f"classifier-{judge}.ckpt", time.time()
-    if (state := load_checkpoint(file)) is not None:
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        start = state["step"]
+    file, began = work / f"classifier-{judge}.ckpt", time.time()
+    start = resume(file, model, optimizer)
     for step in range(start, steps):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
         index = torch.randint(len(images), (batch,), generator=generator)
@@ -135,8 +129,7 @@ def fit(judge: str, pool: Pool, work: Path, steps: int, batch: int, seed: int) -
         optimizer.step()
         if step % 200 == 199 or step == steps - 1:
             print(f"{judge} {step + 1} {loss.item():.3f} {time.time() - began:.0f} s", flush=True)
-            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1}
-            save_checkpoint(file, state)
+            save_progress(file, model, optimizer, step + 1)
     return model
 
 
@@ -158,13 +151,11 @@ def save(model: Any, folder: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, default=Path("output/miniature"))
+    parser = training_parser(__doc__)
     parser.add_argument("--output", type=Path, default=Path("saeuron/miniature/classifiers"))
     parser.add_argument("--judges", nargs="+", choices=list(JUDGES), default=list(JUDGES))
     parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--seed", type=int, default=1)
     a = parser.parse_args()
     import_host()
     train(a.work, a.output, a.judges, a.steps, a.batch, a.seed)

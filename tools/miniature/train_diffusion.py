@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,28 +13,34 @@ import torch.nn.functional as F
 
 from saeuron.miniature.architecture import TEXT_CONFIG, UNET_CONFIG
 
-from .scenes import CANVAS, caption, make_pool
+from .scenes import CANVAS, TRAINING_POOL, caption, make_pool
 from .text import END, START, tokenize, vocabulary
-from .train_autoencoder import build_autoencoder
-from .training import cosine, import_host, load_checkpoint, require_checkpoint, save_checkpoint, trainable_operations
+from .train_autoencoder import encoder_input, load_autoencoder
+from .training import (
+    cosine,
+    import_host,
+    load_checkpoint,
+    require_checkpoint,
+    save_checkpoint,
+    trainable_operations,
+    training_parser,
+)
 
 DROP_CAPTION = 0.1  # of the captions are empty, so that cfg above 1 works
 EMA = 0.998  # a longer memory lags behind a model that still improves
 EMA_GUIDED = 0.995  # the second stage is short
 
 
-def encode_pool(work: Path, drawings: Path, seed: int, count: int) -> tuple[torch.Tensor, list]:
+def encode_pool(work: Path, seed: int, count: int) -> tuple[torch.Tensor, list]:
     """Latents float16 [count, 4, h, w] of a pool of scenes, encoded once and kept."""
-    pictures, scenes = make_pool(work, drawings, seed, count)
+    pictures, scenes = make_pool(work, seed, count)
     file = work / f"latents-{seed}-{count}.npy"
     if not file.exists():
-        autoencoder = build_autoencoder()
-        autoencoder.load_state_dict(require_checkpoint(work / "autoencoder.ckpt")["model"])
+        autoencoder = load_autoencoder(work)
         rows = []
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
             for start in range(0, count, 16):
-                images = torch.from_numpy(pictures[start : start + 16].copy()).permute(0, 3, 1, 2).float().div(255)
-                rows.append(autoencoder.taesd_encoder(images.contiguous(memory_format=torch.channels_last)).half())
+                rows.append(autoencoder.taesd_encoder(encoder_input(pictures[start : start + 16])).half())
         np.save(file, torch.cat(rows).numpy())
     return torch.from_numpy(np.load(file)), scenes
 
@@ -93,6 +98,14 @@ class Miniature(torch.nn.Module):
         return self.unet(x, t, context=context, y=y)
 
 
+def load_average(work: Path) -> tuple[Miniature, int]:
+    """The averaged model of the last checkpoint, for drawing, and how many steps it has behind it."""
+    state = require_checkpoint(work / "diffusion.ckpt")
+    model = Miniature().eval()
+    model.load_state_dict(state["average"])
+    return model, state["step"]
+
+
 @dataclass(frozen=True)
 class Plan:
     """`steps` in all; from `guided_from` on, the target is the guided prediction of the model as it was then.
@@ -143,8 +156,8 @@ class Run:
             torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
 
 
-def train(work: Path, drawings: Path, plan: Plan) -> None:
-    latents, scenes = encode_pool(work, drawings, 1, 10000)
+def train(work: Path, plan: Plan) -> None:
+    latents, scenes = encode_pool(work, *TRAINING_POOL)
     alphas, empty, file = noise_schedule(), tokenize([""]), work / "diffusion.ckpt"
     run = Run(plan)
     run.load(file)
@@ -191,17 +204,15 @@ def train(work: Path, drawings: Path, plan: Plan) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, default=Path("output/miniature"))
+    parser = training_parser(__doc__)
     parser.add_argument("--steps", type=int, default=12000)
     parser.add_argument("--guided-from", type=int, default=11000)
     parser.add_argument("--guidance", type=float, default=3.0)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rate", type=float, default=5e-4)
-    parser.add_argument("--seed", type=int, default=1)
     a = parser.parse_args()
     import_host()
-    train(a.work, a.work / "drawings", Plan(a.steps, a.guided_from, a.guidance, a.batch, a.rate, a.seed))
+    train(a.work, Plan(a.steps, a.guided_from, a.guidance, a.batch, a.rate, a.seed))
 
 
 if __name__ == "__main__":

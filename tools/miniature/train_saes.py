@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from collections.abc import Sequence
@@ -20,10 +19,10 @@ from saeuron.sae_formats import Placement
 from saeuron.training.topk import TopKTraining, train_topk
 
 from .sample import euler
-from .scenes import caption, make_pool
+from .scenes import TRAINING_POOL, caption, make_pool
 from .text import tokenize
-from .train_diffusion import Miniature
-from .training import import_host, require_checkpoint
+from .train_diffusion import load_average
+from .training import import_host, training_parser
 
 BATCH = 50
 DEFAULT = "up_blocks.0.attentions.1"
@@ -32,9 +31,8 @@ DEFAULT = "up_blocks.0.attentions.1"
 @torch.inference_mode()
 def collect(work: Path, hookpoints: Sequence[str], pictures: int, steps: int, seed: int) -> dict[str, Tensor]:
     """Updates float16 [tokens, d] of each hookpoint at every step, while drawing random captions at cfg 1."""
-    _, scenes = make_pool(work, work / "drawings", 1, 10000)
-    model = Miniature().eval()
-    model.load_state_dict(require_checkpoint(work / "diffusion.ckpt")["average"])
+    _, scenes = make_pool(work, *TRAINING_POOL)
+    model, _ = load_average(work)
     tokens: dict[str, list[Tensor]] = {name: [] for name in hookpoints}
 
     def keep(name: str):  # type: ignore[no-untyped-def]
@@ -68,8 +66,7 @@ def train(work: Path, output: Path, pictures: int, steps: int, settings: TopKTra
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, default=Path("output/miniature"))
+    parser = training_parser(__doc__, seed=0)
     parser.add_argument("--output", type=Path, default=Path("saeuron/miniature/saes"))
     parser.add_argument("--pictures", type=int, default=1000)
     parser.add_argument("--sampling-steps", type=int, default=8)
@@ -77,7 +74,6 @@ def main() -> None:
     parser.add_argument("--other-n", type=int, default=768, help="n away from up_blocks.0.attentions.1, to save space")
     parser.add_argument("--k", type=int, default=10)
     parser.add_argument("--steps", type=int, default=3000)
-    parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     import_host()
     settings = TopKTraining(n=arguments.n, k=arguments.k, steps=arguments.steps, seed=arguments.seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import math
 import sys
 from pathlib import Path
@@ -10,6 +11,14 @@ from typing import Any
 import torch
 
 from tools.host import host_path
+
+
+def training_parser(description: str | None, seed: int = 1) -> argparse.ArgumentParser:
+    """A parser with what every step of the training takes."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--work", type=Path, default=Path("output/miniature"), help="checkpoints and made data")
+    parser.add_argument("--seed", type=int, default=seed)
+    return parser
 
 
 def import_host() -> None:
@@ -61,3 +70,21 @@ def require_checkpoint(path: Path) -> dict[str, Any]:
     if state is None:
         raise SystemExit(f"There is no {path.name} in {path.parent}; run the training that writes it first.")
     return state
+
+
+def resume(path: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> int:
+    """Load what `save_progress` wrote, if it is there, and return the step to go on with.
+
+    Weights alone, as `restore` makes them, will do, too; the optimizer then begins anew.
+    """
+    state = load_checkpoint(path)
+    if state is None:
+        return 0
+    model.load_state_dict(state["model"])
+    if "optimizer" in state:
+        optimizer.load_state_dict(state["optimizer"])
+    return int(state["step"])
+
+
+def save_progress(path: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
+    save_checkpoint(path, {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step})
