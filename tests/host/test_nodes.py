@@ -139,7 +139,7 @@ def test_no_prompts(miniature, sae, prompts):
 
 
 def test_statistics_select_and_unlearn_on_the_real_model(miniature, sae):
-    concept = collect(miniature, sae, "a cat\na cat in flat style\n# not this\na small cat")
+    concept = collect(miniature, sae, "a cat\na cat in crayon style\n# not this\na small cat")
     others = collect(miniature, sae, "a dog\na tower\na tree\na fish")
     assert (concept.prompts, others.prompts) == (3, 4)
     assert (concept.tokens == 3 * 36).all(), "each picture has 6 x 6 tokens at this block"

@@ -121,7 +121,7 @@ def statistics_prompt(prompts: str) -> dict[str, Any]:
 
 
 def test_a_feature_set_is_computed_saved_and_its_statistics_are_cached(server):
-    prompt = statistics_prompt("a cat\na cat in flat style")
+    prompt = statistics_prompt("a cat\na cat in crayon style")
     server.run(prompt)
     saved = json.loads((server.base / "models" / "feature_sets" / "test" / "cats.json").read_text(encoding="utf-8"))
     assert saved["concept"] == "cats" and len(saved["steps"]) == 8

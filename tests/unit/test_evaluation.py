@@ -35,7 +35,7 @@ def test_shipped_judges_know_their_labels():
     folder = REPOSITORY / "saeuron" / "miniature" / "classifiers"
     objects, styles = Classifier(folder / "objects"), Classifier(folder / "styles")
     assert len(objects.labels) == 20 and {"cats", "towers"} <= set(objects.labels)
-    assert set(styles.labels) == {"noto", "twemoji", "fluent", "flat", "contrast"}
+    assert set(styles.labels) == {"twemoji", "fluent", "gray", "contrast", "crayon"}
     picture = np.full((192, 192, 3), 200, dtype=np.uint8)
     assert objects.classify([picture, picture]) == objects.classify([picture]) * 2
 

@@ -1,6 +1,6 @@
 """The drawings the miniature learns: 20 UnlearnCanvas objects in 5 drawing styles.
 
-The drawings are emoji from five npm packages in one format (``icons.json`` with SVG bodies).
+The drawings are emoji from four npm packages in one format (``icons.json`` with SVG bodies).
 They are fetched when needed and never committed; `STYLES` records package, version and licence.
 """
 
@@ -23,38 +23,40 @@ class Style:
     version: str
     licence: str
     author: str
+    grayscale: bool = False
+    ink: str = "#202028"  # colour of what the drawings leave to the reader: all of a line drawing
 
 
 STYLES: dict[str, Style] = {
-    "noto": Style("@iconify-json/noto", "1.2.9", "Apache-2.0", "Google Inc"),
     "twemoji": Style("@iconify-json/twemoji", "1.2.5", "CC-BY-4.0", "Twitter"),
     "fluent": Style("@iconify-json/fluent-emoji", "1.2.7", "MIT", "Microsoft Corporation"),
-    "flat": Style("@iconify-json/fluent-emoji-flat", "1.2.6", "MIT", "Microsoft Corporation"),
+    "gray": Style("@iconify-json/noto", "1.2.9", "Apache-2.0", "Google Inc", grayscale=True),
     "contrast": Style("@iconify-json/fluent-emoji-high-contrast", "1.2.6", "MIT", "Microsoft Corporation"),
+    "crayon": Style("@iconify-json/fluent-emoji-high-contrast", "1.2.6", "MIT", "Microsoft Corporation", ink="#d81e34"),
 }
 
-# One or two clear drawings per object: icon name -> the words captions use for it.
-OBJECTS: dict[str, dict[str, tuple[str, ...]]] = {
-    "architectures": {"classical-building": ("building", "temple"), "castle": ("castle", "building")},
-    "bears": {"bear": ("bear",)},
-    "birds": {"bird": ("bird",), "duck": ("duck", "bird")},
-    "butterfly": {"butterfly": ("butterfly",)},
-    "cats": {"cat-face": ("cat", "cat face", "kitten"), "cat": ("cat", "kitten")},
-    "dogs": {"dog-face": ("dog", "dog face", "puppy"), "dog": ("dog", "puppy")},
-    "fishes": {"fish": ("fish",), "tropical-fish": ("tropical fish", "fish")},
-    "flame": {"fire": ("flame", "fire")},
-    "flowers": {"sunflower": ("sunflower", "flower"), "tulip": ("tulip", "flower")},
-    "frogs": {"frog": ("frog", "toad")},
-    "horses": {"horse-face": ("horse", "horse face", "pony"), "horse": ("horse", "pony")},
-    "human": {"man": ("man", "person", "human"), "woman": ("woman", "person", "human")},
-    "jellyfish": {"jellyfish": ("jellyfish",)},
-    "rabbits": {"rabbit-face": ("rabbit", "bunny", "rabbit face"), "rabbit": ("rabbit", "bunny")},
-    "sandwiches": {"sandwich": ("sandwich",)},
-    "sea": {"water-wave": ("sea", "wave", "ocean")},
-    "statues": {"statue-of-liberty": ("statue", "statue of liberty"), "moai": ("statue", "moai", "stone statue")},
-    "towers": {"tokyo-tower": ("tower",)},
-    "trees": {"deciduous-tree": ("tree",), "evergreen-tree": ("tree", "pine tree")},
-    "waterfalls": {"fountain": ("waterfall", "fountain")},
+# One clear drawing per object: icon name and the words captions use for it.
+OBJECTS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "architectures": ("castle", ("castle", "building")),
+    "bears": ("bear", ("bear",)),
+    "birds": ("bird", ("bird",)),
+    "butterfly": ("butterfly", ("butterfly",)),
+    "cats": ("cat-face", ("cat", "cat face", "kitten")),
+    "dogs": ("dog-face", ("dog", "dog face", "puppy")),
+    "fishes": ("tropical-fish", ("fish", "tropical fish")),
+    "flame": ("fire", ("flame", "fire")),
+    "flowers": ("tulip", ("flower", "tulip")),
+    "frogs": ("frog", ("frog", "toad")),
+    "horses": ("horse-face", ("horse", "horse face", "pony")),
+    "human": ("man", ("man", "person", "human")),
+    "jellyfish": ("jellyfish", ("jellyfish",)),
+    "rabbits": ("rabbit-face", ("rabbit", "bunny", "rabbit face")),
+    "sandwiches": ("sandwich", ("sandwich",)),
+    "sea": ("water-wave", ("sea", "wave", "ocean")),
+    "statues": ("moai", ("statue", "stone statue", "moai")),
+    "towers": ("tokyo-tower", ("tower",)),
+    "trees": ("deciduous-tree", ("tree",)),
+    "waterfalls": ("fountain", ("waterfall", "fountain")),
 }
 
 
@@ -85,7 +87,7 @@ def fetch_packages(folder: Path) -> None:
         archive.unlink()
 
 
-def _svg(icons: dict, name: str) -> str:
+def _svg(icons: dict, name: str, ink: str) -> str:
     while name not in icons["icons"]:
         name = icons["aliases"][name]["parent"]
     icon = icons["icons"][name]
@@ -93,23 +95,27 @@ def _svg(icons: dict, name: str) -> str:
     height = icon.get("height", icons.get("height", 16))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
-        f'width="{DRAWING_SIZE}" height="{DRAWING_SIZE}" color="#202028">{icon["body"]}</svg>'
+        f'width="{DRAWING_SIZE}" height="{DRAWING_SIZE}" color="{ink}">{icon["body"]}</svg>'
     )
 
 
-def render_drawings(folder: Path) -> dict[tuple[str, str, str], np.ndarray]:
-    """(object, style, icon) -> uint8 RGBA of [DRAWING_SIZE, DRAWING_SIZE, 4]."""
+def render_drawings(folder: Path) -> dict[tuple[str, str], np.ndarray]:
+    """(object, style) -> uint8 RGBA of [DRAWING_SIZE, DRAWING_SIZE, 4]."""
     import io
 
     import resvg_py
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     fetch_packages(folder)
     drawings = {}
     for style_name, style in STYLES.items():
         icons = json.loads((folder / f"{style.package.rsplit('/', 1)[1]}-{style.version}.json").read_text())
-        for object_name, names in OBJECTS.items():
-            for name in names:
-                png = bytes(resvg_py.svg_to_bytes(svg_string=_svg(icons, name)))
-                drawings[object_name, style_name, name] = np.asarray(Image.open(io.BytesIO(png)).convert("RGBA"))
+        for object_name, (icon, _) in OBJECTS.items():
+            png = bytes(resvg_py.svg_to_bytes(svg_string=_svg(icons, icon, style.ink)))
+            drawing = Image.open(io.BytesIO(png)).convert("RGBA")
+            if style.grayscale:
+                alpha = drawing.getchannel("A")
+                gray = ImageOps.autocontrast(drawing.convert("L"), mask=alpha.point(lambda a: 255 * (a > 128)))
+                drawing = Image.merge("RGBA", (gray, gray, gray, alpha))
+            drawings[object_name, style_name] = np.asarray(drawing)
     return drawings

@@ -52,7 +52,7 @@ def judge(work: Path, classifiers: Path, per_cell: int, steps: int, cfg: float, 
     rows = []
     for start in range(0, len(cells), 50):
         part = cells[start : start + 50]
-        names = [next(iter(OBJECTS[o].values()))[0] for o, _ in part]
+        names = [OBJECTS[o][1][0] for o, _ in part]
         tokens = tokenize([f"a {n} in {s} style" for n, (_, s) in zip(names, part, strict=True)])
         with torch.autocast("cpu", torch.bfloat16):
             pictures = autoencoder.taesd_decoder(euler(model, tokens, steps, cfg, seed + start))

@@ -16,14 +16,15 @@ from .drawings import OBJECTS, STYLES, render_drawings
 CANVAS = 192
 TRAINING_POOL = (1, 10000)  # seed and count of scenes
 HELD_OUT_POOL = (2, 1000)
-SIZES = {"small": (0.42, 0.50), "medium": (0.52, 0.64), "large": (0.66, 0.80)}
+GRID = 8  # pixels to a latent; objects lie on this grid, so that a drawing has the same latents wherever it lies
+SIZES = {"small": 104, "medium": 128, "large": 152}  # pixels
 HUES = {"pink": 0.92, "red": 0.0, "orange": 0.08, "yellow": 0.15, "green": 0.35, "blue": 0.58, "purple": 0.76}
 STYLE_PHRASES = {
-    "noto": ("in noto style", "noto emoji", "in the style of noto", "noto style"),
     "twemoji": ("in twemoji style", "twemoji emoji", "in the style of twemoji", "twemoji style"),
     "fluent": ("in fluent style", "fluent emoji", "in the style of fluent", "fluent style"),
-    "flat": ("in flat style", "flat emoji", "in the flat style", "flat style"),
+    "gray": ("in gray style", "gray emoji", "in the gray style", "gray style"),
     "contrast": ("in contrast style", "high contrast emoji", "in the contrast style", "in high contrast style"),
+    "crayon": ("in crayon style", "crayon emoji", "in the crayon style", "crayon style"),
 }
 OPENINGS = (
     "",
@@ -70,31 +71,26 @@ CONTEXTS = (
 class Scene:
     object: str
     style: str
-    icon: str
     size: str
     hue: str
     horizontal: str
     vertical: str
 
 
-def place(
-    rng: np.random.Generator, object_name: str, style: str, icon: str, drawing: np.ndarray
-) -> tuple[np.ndarray, Scene]:
+def place(rng: np.random.Generator, object_name: str, style: str, drawing: np.ndarray) -> tuple[np.ndarray, Scene]:
     """Compose one picture, uint8 RGB [CANVAS, CANVAS, 3], and say what is in it."""
     from PIL import Image
 
-    hue_name = list(HUES)[rng.integers(len(HUES))]
-    picture = Image.fromarray(_gradient(rng, HUES[hue_name]))
-    size_name = list(SIZES)[rng.integers(len(SIZES))]
-    side = int(CANVAS * rng.uniform(*SIZES[size_name]))
-    slack = CANVAS - side
-    across, down = rng.random(), rng.random()
+    hue = list(HUES)[rng.integers(len(HUES))]
+    size = list(SIZES)[rng.integers(len(SIZES))]
+    side = SIZES[size]
+    places = (CANVAS - side) // GRID
+    column, row = (int(x) for x in rng.integers(places + 1, size=2))
+    picture = Image.fromarray(_gradient(rng, HUES[hue]))
     sprite = Image.fromarray(drawing).resize((side, side), Image.Resampling.LANCZOS)
-    picture.paste(sprite, (int(across * slack), int(down * slack)), sprite)
-    scene = Scene(
-        object_name, style, icon, size_name, hue_name, _third(across, "left", "right"), _third(down, "top", "bottom")
-    )
-    return np.asarray(picture), scene
+    picture.paste(sprite, (column * GRID, row * GRID), sprite)
+    horizontal, vertical = _third(column / places, "left", "right"), _third(row / places, "top", "bottom")
+    return np.asarray(picture), Scene(object_name, style, size, hue, horizontal, vertical)
 
 
 def _third(position: float, low: str, high: str) -> str:
@@ -116,7 +112,7 @@ def _gradient(rng: np.random.Generator, hue: float) -> np.ndarray:
 
 def caption(rng: np.random.Generator, scene: Scene) -> str:
     """One of the many ways a person might describe `scene`; any part but the object may be left out."""
-    names = OBJECTS[scene.object][scene.icon]
+    _, names = OBJECTS[scene.object]
     name = names[0] if rng.random() < 0.5 else names[rng.integers(len(names))]
     words = []
     if rng.random() < 0.3:
@@ -180,9 +176,7 @@ def make_pool(work: Path, seed: int, count: int) -> tuple[np.ndarray, list[Scene
         for index in range(count):
             rng = np.random.default_rng([seed, index])
             object_name, style = cells[index % len(cells)]
-            icons = list(OBJECTS[object_name])
-            icon = icons[(index // len(cells)) % len(icons)]
-            pictures[index], scene = place(rng, object_name, style, icon, drawings[object_name, style, icon])
+            pictures[index], scene = place(rng, object_name, style, drawings[object_name, style])
             scenes.append(scene)
         pictures.flush()
         scenes_file.write_text(json.dumps([dataclasses.astuple(s) for s in scenes]))

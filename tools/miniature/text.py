@@ -32,7 +32,7 @@ def _tokenizer() -> Any:
 @cache
 def vocabulary() -> tuple[int, ...]:
     """CLIP token ids that captions use, ascending; compact index i + 1 stands for the i-th."""
-    words = [name for icons in OBJECTS.values() for names in icons.values() for name in names]
+    words = [name for _, names in OBJECTS.values() for name in names]
     words += [phrase for phrases in scenes.STYLE_PHRASES.values() for phrase in phrases]
     words += [*scenes.OPENINGS, *scenes.ADJECTIVES, *scenes.CONTEXTS, *scenes.HUES]
     words += ["a", "an", "the", "my", "one", "in", "on", "at", ",", "."]

@@ -122,6 +122,43 @@ class Plan:
     seed: int
 
 
+class Optimizer:
+    """Muon (Jordan et al. 2024) for the matrices inside, convolutions flattened to matrices too; AdamW for the rest."""
+
+    def __init__(self, model: Miniature, rate: float) -> None:
+        self.rate = rate
+        outer = {id(model.unet.input_blocks[0][0].weight), id(model.unet.out[2].weight)}
+        outer |= {id(layer.weight) for layer in model.modules() if isinstance(layer, torch.nn.Embedding)}
+        self.inner = [p for p in model.parameters() if p.ndim > 1 and id(p) not in outer]
+        chosen = {id(p) for p in self.inner}
+        others = [p for p in model.parameters() if id(p) not in chosen]
+        self.matrices = [torch.nn.Parameter(p.detach().flatten(1)) for p in self.inner]  # the same storage
+        self.parts: list[torch.optim.Optimizer] = [
+            torch.optim.Muon(self.matrices, lr=rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.AdamW(others, lr=rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True),
+        ]
+        self.parameters = [*self.inner, *others]
+
+    def step(self, factor: float) -> None:
+        """One step at `factor` times the rate; clears the gradients."""
+        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        for matrix, parameter in zip(self.matrices, self.inner, strict=True):
+            matrix.grad = None if parameter.grad is None else parameter.grad.flatten(1)
+        for part in self.parts:
+            for group in part.param_groups:
+                group["lr"] = self.rate * factor
+            part.step()
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {str(index): part.state_dict() for index, part in enumerate(self.parts)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for index, part in enumerate(self.parts):
+            part.load_state_dict(state[str(index)])
+
+
 class Run:
     """The models and the optimizer of a training run, as they stand after `step` steps."""
 
@@ -129,9 +166,7 @@ class Run:
         torch.manual_seed(plan.seed)
         self.model, self.average, self.teacher = Miniature(), Miniature(), Miniature()
         self.average.load_state_dict(self.model.state_dict())
-        self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=plan.rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True
-        )
+        self.optimizer = Optimizer(self.model, plan.rate)
         self.step = 0
 
     def load(self, file: Path) -> None:
@@ -187,12 +222,8 @@ def train(work: Path, plan: Plan) -> None:
                     target = (base + plan.guidance * (plain - base)).float()
             output = run.model(x, t, tokens)
         loss = F.mse_loss(output.float(), target)
-        for group in run.optimizer.param_groups:
-            group["lr"] = plan.rate * cosine(step, plan.steps)
-        run.optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(run.model.parameters(), 1.0)
-        run.optimizer.step()
+        run.optimizer.step(cosine(step, plan.steps))
         run.update_average(EMA_GUIDED if guided else min(EMA, (step + 1) / (step + 10)))
         run.step += 1
         losses.append(loss.item())
@@ -205,11 +236,11 @@ def train(work: Path, plan: Plan) -> None:
 
 def main() -> None:
     parser = training_parser(__doc__)
-    parser.add_argument("--steps", type=int, default=12000)
-    parser.add_argument("--guided-from", type=int, default=11000)
+    parser.add_argument("--steps", type=int, default=6200)
+    parser.add_argument("--guided-from", type=int, default=5000)
     parser.add_argument("--guidance", type=float, default=3.0)
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--rate", type=float, default=5e-4)
+    parser.add_argument("--rate", type=float, default=1e-3)
     a = parser.parse_args()
     import_host()
     train(a.work, Plan(a.steps, a.guided_from, a.guidance, a.batch, a.rate, a.seed))
