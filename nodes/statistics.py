@@ -81,6 +81,5 @@ class SaeuronCollectStatistics(io.ComfyNode):
         negative = encode_prompts(clip, [""])[0]
         progress = Progress(model, len(texts), len(sigmas) - 1)
         for run, positive in enumerate(conditionings):
-            # The host takes seeds of 64 bits.
-            sample(recording, settings, sigmas, positive, negative, (seed + run) % 2**64, progress.callback(run))
+            sample(recording, settings, sigmas, positive, negative, [seed + run], progress.callback(run))
         return io.NodeOutput(statistics)

@@ -1,10 +1,14 @@
-"""Text shown on a node: live through the server, and in the run's outputs for those who use the API."""
+"""What a node shows beside its outputs: text, live and in the run's outputs; results of a run that did not end."""
 
 from __future__ import annotations
 
+import json
+import logging
 import sys
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 from comfy_api.v0_0_2 import ui
 
 
@@ -18,3 +22,22 @@ def show_text(node: Any, text: str) -> ui.PreviewText:
     if hidden is not None and hidden.unique_id is not None and module is not None:
         module.PromptServer.instance.send_progress_text(text, hidden.unique_id)
     return ui.PreviewText(text)
+
+
+def keep_unfinished(name: str, picture: np.ndarray, figures: Any) -> Path:
+    """Save what a run has so far to the host's output folder, as PNG and JSON, under a name that is not taken.
+
+    Returns the PNG's path. `picture` is uint8 [H, W, 3], `figures` JSON values.
+    """
+    import folder_paths
+    from PIL import Image
+
+    folder = Path(folder_paths.get_output_directory()) / "saeuron"
+    folder.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while (path := folder / f"{name}_{number:05d}_unfinished.png").exists():
+        number += 1
+    Image.fromarray(picture).save(path)
+    path.with_suffix(".json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    logging.getLogger("saeuron").info("The run did not end; what there is so far is in %s.", path)
+    return path

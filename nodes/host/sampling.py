@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -49,22 +49,22 @@ def encode_prompts(clip: Any, prompts: list[str]) -> list[Any]:
 
 
 class Progress:
-    """One progress bar with previews over several sampling runs. Updating it also lets the host interrupt."""
+    """One progress bar with previews over the sampling of many pictures. Updating it also lets the host interrupt."""
 
-    def __init__(self, model: Any, runs: int, steps: int) -> None:
+    def __init__(self, model: Any, pictures: int, steps: int) -> None:
         import comfy.utils
         import latent_preview
 
         self._previewer = latent_preview.get_previewer(model.load_device, model.model.latent_format)
-        self._bar = comfy.utils.ProgressBar(runs * steps)
+        self._bar = comfy.utils.ProgressBar(pictures * steps)
         self._steps = steps
 
-    def callback(self, run: int) -> Callable[[int, Tensor, Tensor, int], None]:
-        """The sampler callback of the `run`-th run, counted from 0."""
+    def callback(self, done: int, pictures: int = 1) -> Callable[[int, Tensor, Tensor, int], None]:
+        """The sampler callback of a run that draws `pictures` at once after `done` of them have been drawn."""
 
         def report(step: int, x0: Tensor, x: Tensor, total: int) -> None:
-            preview = self._previewer.decode_latent_to_preview_image("JPEG", x0) if self._previewer else None
-            self._bar.update_absolute(run * self._steps + step + 1, preview=preview)
+            preview = self._previewer.decode_latent_to_preview_image("JPEG", x0[:1]) if self._previewer else None
+            self._bar.update_absolute(done * self._steps + pictures * (step + 1), preview=preview)
 
         return report
 
@@ -75,10 +75,13 @@ def sample(
     sigmas: Tensor,
     positive: Any,
     negative: Any,
-    seed: int,
+    seeds: Sequence[int],
     callback: Callable[[int, Tensor, Tensor, int], None] | None = None,
 ) -> Tensor:
-    """Latents [1, 4, h, w] of one picture; `seed` makes the initial noise as the host's sampler nodes do."""
+    """Latents [len(seeds), 4, h, w]; each seed makes its picture's noise as the host's sampler nodes do for one.
+
+    Samplers that add noise on the way take it for the whole batch from the first seed.
+    """
     import comfy.model_management
     import comfy.sample
     import comfy.samplers
@@ -88,7 +91,8 @@ def sample(
         [1, 4, settings.height // 8, settings.width // 8], device=comfy.model_management.intermediate_device()
     )
     latent = comfy.sample.fix_empty_latent_channels(model, latent)
-    noise = comfy.sample.prepare_noise(latent, seed)
+    # The host takes seeds of 64 bits.
+    noise = torch.cat([comfy.sample.prepare_noise(latent, seed % 2**64) for seed in seeds])
     return comfy.sample.sample_custom(
         model,
         noise,
@@ -97,8 +101,8 @@ def sample(
         sigmas,
         positive,
         negative,
-        latent,
+        latent.repeat(len(seeds), 1, 1, 1),
         callback=callback,
         disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
-        seed=seed,
+        seed=seeds[0] % 2**64,
     )

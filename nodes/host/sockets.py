@@ -12,10 +12,12 @@ if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
 
 CATEGORY = "SAeUron"
+CATEGORY_EVALUATION = "SAeUron/evaluation"
 
 SAE = io.Custom("SAEURON_SAE")
 STATISTICS = io.Custom("SAEURON_STATISTICS")
 FEATURE_SET = io.Custom("SAEURON_FEATURE_SET")
+CLASSIFIER = io.Custom("SAEURON_CLASSIFIER")
 
 
 class HostedSAE(NamedTuple):

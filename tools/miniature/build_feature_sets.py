@@ -64,6 +64,9 @@ def main() -> None:
         statistics = collect([*OBJECTS, *(f"style-{style}" for style in STYLES)], arguments.seed)
     for concept, feature_set in select(statistics, settings).items():
         feature_set.save(arguments.output / f"{concept}.json")
+    # What random features for a control are drawn from.
+    together = pack("saeuron.statistics").ActivationStatistics.merged([statistics[concept] for concept in OBJECTS])
+    together.save(arguments.output / "all_prompts.safetensors")
     print(f"wrote {len(statistics)} feature sets in {time.monotonic() - began:.0f} s", flush=True)
 
 

@@ -33,8 +33,8 @@ def build_classifier(labels: list[str]) -> Any:
     from transformers import ResNetConfig, ResNetForImageClassification
 
     shape: dict[str, Any] = {
-        "embedding_size": 32,
-        "hidden_sizes": [32, 64, 96, 160],
+        "embedding_size": 24,
+        "hidden_sizes": [24, 32, 48, 80],
         "depths": [1, 1, 2, 2],
         "layer_type": "basic",
     }

@@ -240,7 +240,7 @@ def main() -> None:
     parser.add_argument("--guided-from", type=int, default=5000)
     parser.add_argument("--guidance", type=float, default=3.0)
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--rate", type=float, default=6e-4)
     a = parser.parse_args()
     import_host()
     train(a.work, Plan(a.steps, a.guided_from, a.guidance, a.batch, a.rate, a.seed))

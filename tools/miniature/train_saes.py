@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +24,6 @@ from .train_diffusion import load_average
 from .training import import_host, training_parser
 
 BATCH = 50
-DEFAULT = "up_blocks.0.attentions.1"
 
 
 @torch.inference_mode()
@@ -51,13 +49,13 @@ def collect(work: Path, hookpoints: Sequence[str], pictures: int, steps: int, se
     return {name: torch.cat(parts) for name, parts in tokens.items()}
 
 
-def train(work: Path, output: Path, pictures: int, steps: int, settings: TopKTraining, other_n: int) -> None:
+def train(work: Path, output: Path, pictures: int, steps: int, settings: TopKTraining) -> None:
     began = time.time()
     tokens = collect(work, SDXL_UNBOX, pictures, steps, settings.seed)
     print(f"collected {len(next(iter(tokens.values())))} tokens a hookpoint, {time.time() - began:.0f} s", flush=True)
     figures = {}
     for name in SDXL_UNBOX:
-        sae, report = train_topk(tokens[name], settings if name == DEFAULT else replace(settings, n=other_n))
+        sae, report = train_topk(tokens[name], settings)
         place = Placement(BASE_MODEL, name, "update")
         save_sae(output / f"miniature-{name}.safetensors", sae, place, torch.float16)
         figures[name] = {"fvu": round(report.fvu, 4), "dead": round(report.dead, 4), "tokens": len(tokens[name])}
@@ -70,14 +68,13 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("saeuron/miniature/saes"))
     parser.add_argument("--pictures", type=int, default=1000)
     parser.add_argument("--sampling-steps", type=int, default=8)
-    parser.add_argument("--n", type=int, default=1536)
-    parser.add_argument("--other-n", type=int, default=768, help="n away from up_blocks.0.attentions.1, to save space")
+    parser.add_argument("--n", type=int, default=768)
     parser.add_argument("--k", type=int, default=10)
     parser.add_argument("--steps", type=int, default=3000)
     arguments = parser.parse_args()
     import_host()
     settings = TopKTraining(n=arguments.n, k=arguments.k, steps=arguments.steps, seed=arguments.seed)
-    train(arguments.work, arguments.output, arguments.pictures, arguments.sampling_steps, settings, arguments.other_n)
+    train(arguments.work, arguments.output, arguments.pictures, arguments.sampling_steps, settings)
 
 
 if __name__ == "__main__":

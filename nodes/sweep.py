@@ -1,0 +1,185 @@
+"""Choosing a multiplier by what it removes and what it costs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import comfy.samplers
+import numpy as np
+from comfy_api.v0_0_2 import io
+
+from ..saeuron.errors import SaeuronError
+from ..saeuron.evaluation.painting import shots_of
+from ..saeuron.evaluation.sweep import Embed, Subjects, Sweep, sweep_rows, sweep_table
+from ..saeuron.feature_set import FeatureSet
+from ..saeuron.intervention import MODES, RULES, Intervention
+from ..saeuron.prompts import parse_multipliers, parse_prompts, split_labels
+from .host.painting import HostPainter, as_image
+from .host.report import keep_unfinished, show_text
+from .host.sampling import SamplingSettings
+from .host.sockets import CATEGORY_EVALUATION, CLASSIFIER, FEATURE_SET, SAE, HostedSAE
+
+MAX_SIZE = 4096
+
+
+class SaeuronMultiplierSweep(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SaeuronMultiplierSweep",
+            display_name="Multiplier Sweep",
+            category=CATEGORY_EVALUATION,
+            description="Draws the same prompts from the same noise at several multipliers, and shows what each "
+            "removes and what it costs.",
+            inputs=[
+                io.Model.Input(
+                    "model", tooltip="The model without Unlearn for this concept. Nothing on it is changed."
+                ),
+                io.Clip.Input("clip", tooltip="Encodes the prompts."),
+                io.Vae.Input("vae", tooltip="Makes the pictures."),
+                SAE.Input("sae", tooltip="From Load SAE; the one the feature set was made with."),
+                FEATURE_SET.Input("feature_set", tooltip="The concept's features."),
+                io.String.Input(
+                    "multipliers", default="-5, -10, -20, -40", tooltip="Numbers between commas; each is a column."
+                ),
+                io.String.Input(
+                    "prompts",
+                    multiline=True,
+                    tooltip="Prompts that ask for the concept, one a line, and not those the features were found with.",
+                ),
+                io.String.Input(
+                    "other_prompts",
+                    multiline=True,
+                    default="",
+                    tooltip="Prompts that should not change, one a line. With a classifier write the label it should "
+                    "see before a bar: dogs | a dog on the left.",
+                ),
+                io.Int.Input("seeds", default=2, min=1, max=64, tooltip="How many pictures of each prompt."),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=2**64 - 1,
+                    control_after_generate=False,
+                    tooltip="The first picture's seed; each further picture takes the next one.",
+                ),
+                io.Combo.Input("mode", options=list(MODES), default="exact", tooltip="As on Unlearn."),
+                io.Combo.Input(
+                    "rule", options=[r for r in RULES if r != "zero"], default="gamma-mu", tooltip="As on Unlearn."
+                ),
+                io.Combo.Input("sampler_name", options=comfy.samplers.KSampler.SAMPLERS, default="euler"),
+                io.Combo.Input("scheduler", options=comfy.samplers.KSampler.SCHEDULERS, default="sgm_uniform"),
+                io.Int.Input("steps", default=4, min=1, max=1000),
+                io.Float.Input("cfg", default=1.0, min=0.0, max=100.0, step=0.1),
+                io.Int.Input("width", default=512, min=64, max=MAX_SIZE, step=32),
+                io.Int.Input("height", default=512, min=64, max=MAX_SIZE, step=32),
+                CLASSIFIER.Input("classifier", optional=True, tooltip="Says whether the concept is still seen."),
+                io.String.Input(
+                    "concept_label", default="", optional=True, tooltip="What the classifier calls the concept."
+                ),
+                io.ClipVision.Input(
+                    "clip_vision", optional=True, tooltip="Says how close pictures stay to the un-ablated ones."
+                ),
+            ],
+            outputs=[
+                io.Image.Output(display_name="grid", tooltip="Rows: prompts. Columns: off, then the multipliers."),
+                io.Image.Output(display_name="plot", tooltip="The figures against the multiplier."),
+                io.String.Output(display_name="json", tooltip="The figures as JSON."),
+                io.String.Output(display_name="table", tooltip="The figures as text."),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model: Any,
+        clip: Any,
+        vae: Any,
+        sae: HostedSAE,
+        feature_set: FeatureSet,
+        multipliers: str,
+        prompts: str,
+        other_prompts: str,
+        seeds: int,
+        seed: int,
+        mode: str,
+        rule: str,
+        sampler_name: str,
+        scheduler: str,
+        steps: int,
+        cfg: float,
+        width: int,
+        height: int,
+        classifier: Any = None,
+        concept_label: str = "",
+        clip_vision: Any = None,
+    ) -> io.NodeOutput:
+        feature_set.check_sae(sae.identity)
+        chosen = parse_multipliers(multipliers)
+        subjects = _subjects(prompts, other_prompts, seeds, seed, labelled=classifier is not None)
+        if classifier is not None and concept_label not in classifier.labels:
+            raise SaeuronError(
+                f"The classifier has no label {concept_label!r}. Set concept_label to one of: "
+                f"{', '.join(classifier.labels)}."
+            )
+        settings = SamplingSettings(sampler_name, scheduler, steps, cfg, width, height)
+        shots = (len(subjects.concept) + len(subjects.others)) * (len(chosen) + 1)
+        sweep = Sweep(
+            HostPainter(model, clip, vae, sae, settings, shots),
+            subjects,
+            Intervention(feature_set, chosen[0], mode, rule),
+            classifier.classify if classifier is not None else None,
+            concept_label,
+            _embedder(clip_vision),
+        )
+        try:
+            for _ in sweep.run(chosen):
+                show_text(cls, sweep_table(sweep.points))
+        except BaseException:  # an interrupt too: hours of pictures must not be lost with it
+            if sweep.points:
+                keep_unfinished("sweep", _grid(sweep, subjects, seeds), sweep_rows(sweep.points))
+            raise
+        return _outputs(cls, sweep, subjects, seeds, feature_set.concept)
+
+
+def _subjects(prompts: str, other_prompts: str, seeds: int, seed: int, labelled: bool) -> Subjects:
+    concept = shots_of(parse_prompts(prompts), seeds, seed)
+    labels, others = split_labels(parse_prompts(other_prompts), labelled)
+    other_shots = shots_of(others, seeds, seed + len(concept))
+    return Subjects(concept, other_shots, [label for label in labels for _ in range(seeds)])
+
+
+def _embedder(clip_vision: Any) -> Embed | None:
+    if clip_vision is None:
+        return None
+
+    def embed(pictures: np.ndarray) -> np.ndarray:
+        return np.asarray(clip_vision.encode_image(as_image(pictures))["image_embeds"].float().cpu().numpy())
+
+    return embed
+
+
+def _grid(sweep: Sweep, subjects: Subjects, seeds: int) -> np.ndarray:
+    """One row per prompt with its first seed."""
+    from ..saeuron.evaluation.figures import picture_grid
+
+    shots = [*subjects.concept, *subjects.others][::seeds]
+    drawn = [p.concept if p.others is None else np.concatenate([p.concept, p.others]) for p in sweep.pictures]
+    columns = ["off" if point.multiplier is None else f"{point.multiplier:g}" for point in sweep.points]
+    cells = [[pictures[row * seeds] for pictures in drawn] for row in range(len(shots))]
+    return picture_grid([shot.prompt for shot in shots], columns, cells)
+
+
+def _outputs(node: Any, sweep: Sweep, subjects: Subjects, seeds: int, concept: str) -> io.NodeOutput:
+    from ..saeuron.evaluation.figures import sweep_plot
+
+    rows, table = sweep_rows(sweep.points), sweep_table(sweep.points)
+    pictures = len(subjects.concept), len(subjects.others)
+    title = f"{concept}: {pictures[0]} pictures of it, {pictures[1]} of others"
+    grid, plot = (as_image(p[None]) for p in (_grid(sweep, subjects, seeds), sweep_plot(sweep.points, title)))
+    text = json.dumps(
+        {"concept": concept, "concept_pictures": pictures[0], "other_pictures": pictures[1], "points": rows}
+    )
+    return io.NodeOutput(grid, plot, text, table, ui=show_text(node, table))

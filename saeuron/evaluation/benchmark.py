@@ -1,0 +1,114 @@
+"""The benchmark of UnlearnCanvas (arXiv 2402.11846) on any painter: what each treatment removes and what it costs.
+
+Two domains of concepts, each with a judge that names one label of its domain on every picture. A concept's *own* shots
+ask for it; *probes* ask for an object in a style each, so that one set of pictures gives both IRA and CRA.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .metrics import bootstrap_interval
+from .painting import Shot
+from .sweep import cosine
+
+DOMAINS = ("objects", "styles")
+
+
+@dataclass(frozen=True)
+class Concept:
+    domain: str
+    """``objects`` or ``styles``."""
+
+    label: str
+    """What the judge of its domain calls it."""
+
+    @property
+    def name(self) -> str:
+        """Of its feature set and prompt lists."""
+        return self.label if self.domain == "objects" else f"style-{self.label}"
+
+
+@dataclass(frozen=True)
+class Probe:
+    shot: Shot
+    labels: Mapping[str, str]
+    """Domain -> what the picture should show."""
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What the judges saw on some pictures, one row each."""
+
+    labels: Mapping[str, np.ndarray]
+    """Domain -> label, str [N]."""
+
+    features: np.ndarray
+    """float [N, f], the object judge's, for the artifact measure."""
+
+    embeddings: np.ndarray
+    """float [N, e], CLIP's."""
+
+    def __getitem__(self, rows: np.ndarray) -> Sight:
+        return Sight({d: v[rows] for d, v in self.labels.items()}, self.features[rows], self.embeddings[rows])
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Of one concept under one treatment; shares of pictures, 0 to 1, each the mean of the arrays `values` keeps."""
+
+    values: Mapping[str, np.ndarray]
+    """ua, ira, cra: 0 or 1 for each picture; clip, clip_others: cosine to the un-ablated picture."""
+
+    def mean(self, name: str) -> float:
+        return float(self.values[name].mean())
+
+    def as_dict(self, seed: int) -> dict[str, object]:
+        """Mean, 95 % bootstrap interval and number of pictures of each."""
+        return {
+            name: {
+                "mean": round(self.mean(name), 4),
+                "interval": [round(bound, 4) for bound in bootstrap_interval(values, seed=seed)],
+                "pictures": len(values),
+            }
+            for name, values in self.values.items()
+        }
+
+
+def judge(concept: Concept, own: Sight, probes: Sight, asked: Sequence[Probe], before: tuple[Sight, Sight]) -> Figures:
+    """UA on `own`; IRA and CRA on the probes that do not ask for `concept`; CLIP similarity to `before`.
+
+    `before` is (own, probes) of the model as it is.
+    """
+    other_domain = DOMAINS[1 - DOMAINS.index(concept.domain)]
+    kept = kept_rows(concept, asked)
+    wanted = {d: np.array([probe.labels[d] for probe in asked])[kept] for d in DOMAINS}
+    rest = probes[kept]
+    return Figures(
+        {
+            "ua": (own.labels[concept.domain] != concept.label).astype(float),
+            "ira": (rest.labels[concept.domain] == wanted[concept.domain]).astype(float),
+            "cra": (rest.labels[other_domain] == wanted[other_domain]).astype(float),
+            "clip": cosine(before[0].embeddings, own.embeddings),
+            "clip_others": cosine(before[1][kept].embeddings, rest.embeddings),
+        }
+    )
+
+
+def kept_rows(concept: Concept, asked: Sequence[Probe]) -> np.ndarray:
+    """Which probes do not ask for `concept`: int64, ascending."""
+    return np.flatnonzero([probe.labels[concept.domain] != concept.label for probe in asked])
+
+
+def choose_multiplier(multipliers: Sequence[float], figures: Callable[[float], Figures]) -> float:
+    """The multiplier with the highest mean of UA, IRA and CRA; of equal ones the one nearest to 0."""
+    scores = {m: sum(figures(m).mean(name) for name in ("ua", "ira", "cra")) for m in multipliers}
+    return max(scores, key=lambda m: (round(scores[m], 9), -abs(m)))
+
+
+def mean_over(concepts: Sequence[Figures]) -> dict[str, float]:
+    """The mean over concepts of each figure, every concept counting the same."""
+    return {name: round(float(np.mean([c.mean(name) for c in concepts])), 4) for name in concepts[0].values}

@@ -1,0 +1,31 @@
+"""What the evaluation asks of whatever draws pictures: the host's sampler or the reference pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from ..intervention import Intervention
+
+
+class Shot(NamedTuple):
+    """One picture to draw: the same shot always starts from the same noise, whatever is done to the model."""
+
+    prompt: str
+    seed: int
+
+
+class Painter(Protocol):
+    def draw(self, shots: Sequence[Shot], interventions: Sequence[Intervention] = ()) -> np.ndarray:
+        """Pictures uint8 [len(shots), H, W, 3] of the model with `interventions` on it, in the order of `shots`."""
+
+
+def shots_of(prompts: Sequence[str], seeds: int, first_seed: int) -> list[Shot]:
+    """`seeds` pictures of every prompt; no two shots share a seed."""
+    return [
+        Shot(prompt, first_seed + number * seeds + seed)
+        for number, prompt in enumerate(prompts)
+        for seed in range(seeds)
+    ]

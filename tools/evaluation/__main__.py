@@ -1,0 +1,94 @@
+"""``make evaluate``: the whole benchmark on the miniature, with its controls, into docs/results.
+
+It can be stopped and started again; ``--quick`` is a small one for checking that everything works.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from saeuron.evaluation.benchmark import Concept, mean_over
+from tools.host import REPOSITORY
+from tools.miniature.training import import_host
+
+from .plan import ALL, FULL, OWN_SEED, PROBE_SEED, QUICK, Scale
+from .report import write_report
+from .studio import STEPS, Studio
+from .together import removed_together, seed_tables
+from .treatments import Bench
+
+BOOTSTRAP_SEED = 0
+
+
+def evaluate(bench: Bench, scale: Scale) -> dict[str, Any]:
+    """The results as JSON values, without anything that differs between two runs."""
+    per_concept, by_treatment, multipliers = {}, {}, {}
+    for concept in scale.concepts:
+        rows = bench.rows(concept)
+        per_concept[concept.name] = {
+            name: {"multiplier": multiplier, **figures.as_dict(BOOTSTRAP_SEED)}
+            for name, (figures, multiplier) in rows.items()
+        }
+        multipliers[concept.name] = rows["exact"][1]
+        for name, (figures, _) in rows.items():
+            by_treatment.setdefault((concept.domain, name), []).append(figures)
+        print(f"{concept.name}: " + ", ".join(f"{n} {f.mean('ua'):.0%}" for n, (f, _) in rows.items()), flush=True)
+    summary: dict[str, dict[str, Any]] = {}
+    for (domain, name), figures in by_treatment.items():
+        summary.setdefault(domain, {})[name] = {"concepts": len(figures), **mean_over(figures)}
+    return {
+        "summary": summary,
+        "together": removed_together(bench, scale, multipliers),
+        "seed_tables": seed_tables(bench),
+        "concepts": per_concept,
+    }
+
+
+def settings_of(scale: Scale) -> dict[str, Any]:
+    return {
+        "steps": STEPS,
+        "cfg": 1.0,
+        "sampler": "euler, sgm_uniform",
+        "multipliers": scale.multipliers,
+        "prompts": scale.prompts,
+        "seeds_per_prompt": scale.seeds,
+        "probe_styles": scale.probe_styles,
+        "probe_seeds": scale.probe_seeds,
+        "first_seeds": {"own": OWN_SEED, "probes": PROBE_SEED},
+        "bootstrap_seed": BOOTSTRAP_SEED,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="tools.evaluation", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="three concepts and few pictures, into output/evaluation")
+    parser.add_argument("--work", type=Path, default=REPOSITORY / "output" / "evaluation")
+    parser.add_argument("--output", type=Path, help="docs/results, or output/evaluation if quick")
+    parser.add_argument("--concepts", nargs="+", metavar="NAME", help="only these (cats, style-gray, ...)")
+    arguments = parser.parse_args()
+    scale = QUICK if arguments.quick else FULL
+    if arguments.concepts:
+        scale = _only(scale, arguments.concepts)
+    output = arguments.output or (arguments.work if arguments.quick else REPOSITORY / "docs" / "results")
+    import_host()
+    studio = Studio(arguments.work / "seen")
+    with torch.inference_mode():
+        results = {"settings": settings_of(scale), **evaluate(Bench(studio, scale), scale)}
+    write_report(output, results)
+    print(f"drew {studio.drawn} pictures; wrote {output}/miniature.json, .md and .png", flush=True)
+
+
+def _only(scale: Scale, names: list[str]) -> Scale:
+    known: dict[str, Concept] = {concept.name: concept for concept in ALL}
+    if unknown := set(names) - set(known):
+        raise SystemExit(f"Unknown concepts: {', '.join(sorted(unknown))}. There are: {', '.join(known)}.")
+    return replace(scale, concepts=tuple(known[name] for name in names))
+
+
+if __name__ == "__main__":
+    main()

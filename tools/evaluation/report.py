@@ -1,0 +1,115 @@
+"""The results as JSON, as tables in Markdown, and as a plot."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+COMMAND = "make evaluate"
+COLUMNS = {
+    "ua": "UA",
+    "ira": "IRA",
+    "cra": "CRA",
+    "clip": "CLIP similarity, concept",
+    "clip_others": "CLIP similarity, others",
+}
+
+
+def write_report(folder: Path, results: dict[str, Any]) -> None:
+    """miniature.json, miniature.md and miniature.png in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "miniature.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    (folder / "miniature.md").write_text(_markdown(results), encoding="utf-8")
+    _plot(results["summary"]).savefig(folder / "miniature.png", dpi=100)
+
+
+def _markdown(results: dict[str, Any]) -> str:
+    settings = results["settings"]
+    parts = [
+        "# Results on the miniature",
+        f"Written by `{COMMAND}`; every figure is in [miniature.json](miniature.json). They say how the method and "
+        "this code do on the miniature, and nothing about SDXL-Turbo.",
+        "UA: share of the concept's pictures on which the classifier does not see it. IRA: share of pictures of the "
+        "other concepts of its domain on which the right one is seen. CRA: the same in the other domain. CLIP "
+        "similarity: to the un-ablated picture of the same prompt and noise. "
+        f"Held-out prompts, {settings['prompts']['heldout'] * settings['seeds_per_prompt']['heldout']} pictures of "
+        f"every concept, {settings['steps']} steps; multipliers chosen among "
+        f"{', '.join(f'{m:g}' for m in settings['multipliers'])} on the prompts that features were found with, with "
+        "other noise.",
+    ]
+    for domain, rows in results["summary"].items():
+        count = next(iter(rows.values()))["concepts"]
+        parts += [f"## Mean over {count} {domain}", _table(["Treatment", *COLUMNS.values()], _summary_rows(rows))]
+    parts += ["## Several removed together", _together(results["together"])]
+    parts += ["## The seed notebook's tables", *_seed_tables(results["seed_tables"])]
+    parts += ["## Every concept, mode exact", _concepts(results["concepts"])]
+    return "\n\n".join(parts) + "\n"
+
+
+def _summary_rows(rows: dict[str, Any]) -> list[list[str]]:
+    return [[name, *(_show(key, row[key]) for key in COLUMNS)] for name, row in rows.items()]
+
+
+def _together(rows: list[dict[str, Any]]) -> str:
+    lines = []
+    for row in rows:
+        for name in ("off", "exact"):
+            figures = row[name]
+            shown = [_show(key, figures[key]) for key in ("ua", "ira", "cra")]
+            lines.append([", ".join(row["removed"]), name, *shown, str(figures["pictures"])])
+    return _table(["Removed", "Treatment", "UA", "IRA", "CRA", "Pictures"], lines)
+
+
+def _seed_tables(tables: dict[str, Any]) -> list[str]:
+    shown = []
+    for key, title in (("unlearning_accuracy", "UA"), ("clip_similarity", "CLIP similarity")):
+        value = {"unlearning_accuracy": "ua"}.get(key, key)
+        rows = [
+            [row["concept"], row["mode"], f"{row['multiplier']:g}", _show(value, row[value]), str(row["pictures"])]
+            for row in tables[key]
+        ]
+        shown.append(_table(["Concept", "Mode", "Multiplier", title, "Pictures"], rows))
+    return shown
+
+
+def _concepts(concepts: dict[str, Any]) -> str:
+    rows = []
+    for name, treatments in concepts.items():
+        exact, off = treatments["exact"], treatments["off"]
+        figures = [_interval(exact[key]) for key in ("ua", "ira", "cra")]
+        before = f"{off['ua']['mean']:.1%} / {off['ira']['mean']:.1%} / {off['cra']['mean']:.1%}"
+        rows.append([name, f"{exact['multiplier']:g}", *figures, before])
+    return _table(["Concept", "Multiplier", "UA", "IRA", "CRA", "Off: UA / IRA / CRA"], rows)
+
+
+def _interval(figure: dict[str, Any]) -> str:
+    low, high = figure["interval"]
+    return f"{figure['mean']:.1%} ({low:.0%} to {high:.0%})"
+
+
+def _show(key: str, value: float) -> str:
+    return f"{value:.1%}" if key in ("ua", "ira", "cra") else f"{value:.3f}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _plot(summary: dict[str, Any]) -> Any:
+    """One panel per domain: UA, IRA and CRA of every treatment."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.5 * len(summary), 4.8), layout="tight")
+    axes = figure.subplots(1, len(summary), squeeze=False)[0]
+    for axis, (domain, rows) in zip(axes, summary.items(), strict=True):
+        names = list(rows)
+        for offset, (key, colour) in enumerate((("ua", "#D55E00"), ("ira", "#0072B2"), ("cra", "#009E73"))):
+            places = [place + 0.26 * (offset - 1) for place in range(len(names))]
+            axis.barh(places, [rows[name][key] for name in names], height=0.24, color=colour, label=COLUMNS[key])
+        axis.set(yticks=range(len(names)), yticklabels=names, xlim=(0, 1), title=domain)
+        axis.invert_yaxis()
+        axis.legend(fontsize=8, loc="lower right")
+    return figure

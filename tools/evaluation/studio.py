@@ -1,0 +1,129 @@
+"""Draws with the pack's own nodes and the host's sampling, and has every picture judged once.
+
+What the judges saw is kept in a file whose name is a digest of everything it depends on, so a run goes on where it was
+stopped, and never with pictures of other weights or settings.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from saeuron.evaluation.benchmark import DOMAINS, Sight
+from saeuron.evaluation.painting import Shot
+from tools.host import REPOSITORY
+from tools.pack import pack
+
+MINIATURE = REPOSITORY / "saeuron" / "miniature"
+SAE = "miniature-up_blocks.0.attentions.1.safetensors"
+STEPS, SIZE = 8, 192
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """What is done while drawing: any number of feature sets in one mode, or a negative prompt."""
+
+    feature_sets: tuple[Any, ...] = ()
+    multipliers: tuple[float, ...] = ()
+    mode: str = "exact"
+    cfg: float = 1.0
+    negative: str = ""
+
+    def interventions(self) -> list[Any]:
+        make = pack("saeuron.intervention").Intervention
+        return [make(s, m, self.mode) for s, m in zip(self.feature_sets, self.multipliers, strict=True)]
+
+    def key(self) -> dict[str, Any]:
+        sets = [hashlib.sha256(s.to_json().encode()).hexdigest() for s in self.feature_sets]
+        return {"sets": sets, "multipliers": self.multipliers, "mode": self.mode, "cfg": self.cfg, "not": self.negative}
+
+
+OFF = Treatment()
+
+
+@dataclass
+class Studio:
+    work: Path
+    """Where what was seen is kept."""
+
+    drawn: int = 0
+    """How many pictures this process has drawn."""
+
+    _parts: dict[str, Any] = field(default_factory=dict)
+    _digest: str = ""
+
+    def feature_set(self, name: str) -> Any:
+        return pack("saeuron.feature_set").FeatureSet.load(REPOSITORY / "feature_sets" / "miniature" / f"{name}.json")
+
+    def look(self, shots: Sequence[Shot], treatment: Treatment) -> Sight:
+        """What the judges see on `shots` under `treatment`."""
+        if not self._digest:
+            self._digest = _digest_of_weights()
+        key = {"weights": self._digest, "steps": STEPS, "shots": shots, **treatment.key()}
+        file = self.work / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:24]}.npz"
+        if not file.exists():
+            self.work.mkdir(parents=True, exist_ok=True)
+            sight = self._judge(self.draw(shots, treatment))
+            temporary = file.with_suffix(".tmp")
+            with temporary.open("wb") as stream:
+                np.savez(stream, features=sight.features, embeddings=sight.embeddings, **sight.labels)
+            temporary.replace(file)
+        with np.load(file, allow_pickle=False) as kept:
+            return Sight({domain: kept[domain] for domain in DOMAINS}, kept["features"], kept["embeddings"])
+
+    def draw(self, shots: Sequence[Shot], treatment: Treatment) -> np.ndarray:
+        """Pictures uint8 [len(shots), H, W, 3]."""
+        settings = pack("nodes.host.sampling").SamplingSettings(
+            "euler", "sgm_uniform", STEPS, treatment.cfg, SIZE, SIZE
+        )
+        painter = pack("nodes.host.painting").HostPainter(
+            *self._part("miniature"), self._part("sae"), settings, len(shots), treatment.negative
+        )
+        self.drawn += len(shots)
+        return np.asarray(painter.draw(shots, treatment.interventions()))
+
+    def _judge(self, pictures: np.ndarray) -> Sight:
+        judges = {domain: self._part(domain) for domain in DOMAINS}
+        return Sight(
+            {domain: np.array(judge.classify(pictures)) for domain, judge in judges.items()},
+            judges["objects"].features(pictures),
+            self._part("embed")(pictures),
+        )
+
+    def _part(self, name: str) -> Any:
+        """Loaded when first asked for: a run that finds everything kept needs no model."""
+        if name not in self._parts:
+            self._parts[name] = _LOADERS[name]()
+        return self._parts[name]
+
+
+def _load_embedder() -> Any:
+    clip_vision = pack("nodes.load").SaeuronLoadMiniatureClip.execute().result[0]
+    return pack("nodes.host.painting").embedder(clip_vision)
+
+
+_LOADERS = {
+    "miniature": lambda: pack("nodes.load").SaeuronLoadMiniature.execute().result,
+    "sae": lambda: pack("nodes.load").SaeuronLoadSAE.execute(SAE, *["from file"] * 3).result[0],
+    "embed": _load_embedder,
+    **{
+        domain: lambda domain=domain: pack("saeuron.evaluation.classifier").Classifier(
+            MINIATURE / "classifiers" / domain
+        )
+        for domain in DOMAINS
+    },
+}
+
+
+def _digest_of_weights() -> str:
+    digest = hashlib.sha256()
+    for file in sorted(MINIATURE.rglob("*.safetensors")):
+        digest.update(file.relative_to(MINIATURE).as_posix().encode())
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()

@@ -1,0 +1,101 @@
+"""The treatments that are compared: three modes, and the controls without which their figures mean little."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from saeuron.evaluation.benchmark import Concept, Figures, choose_multiplier, judge
+from tools.host import REPOSITORY
+from tools.pack import pack
+
+from .plan import TEST, VALIDATION, Scale, own_shots, probes
+from .studio import OFF, Studio, Treatment
+
+MODES = ("exact", "seed", "saeuron-code")
+GUIDED_CFG = 2.0
+RANDOM_SEED = 0
+STATISTICS = REPOSITORY / "feature_sets" / "miniature" / "all_prompts.safetensors"
+
+
+def with_mode(studio: Studio, concept: Concept, mode: str, multiplier: float) -> Treatment:
+    return Treatment((studio.feature_set(concept.name),), (multiplier,), mode)
+
+
+def nothing_selected(studio: Studio, concept: Concept, mode: str) -> Treatment:
+    """Reconstruct-only: the mode's write-back with no feature changed."""
+    feature_set = studio.feature_set(concept.name)
+    step = pack("saeuron.feature_set").FeatureStep
+    steps = tuple(step(s.sigma, ()) for s in feature_set.steps)
+    return Treatment((replace(feature_set, concept="nothing", steps=steps, sampling={}, selection={}),), (0.0,), mode)
+
+
+def random_features(studio: Studio, concept: Concept, multiplier: float) -> Treatment:
+    """As many features as the concept's, drawn from those that are neither dead nor overactive, with own means."""
+    feature_set = studio.feature_set(concept.name)
+    library = pack("saeuron.feature_set")
+    statistics = pack("saeuron.statistics").ActivationStatistics.load(STATISTICS)
+    rate, mean = statistics.firing_rate("image", False)[0], statistics.mean(False)[0]
+    selected = {feature.index for step in feature_set.steps for feature in step.features}
+    alive = [i for i in ((rate >= 0.01) & (rate <= 0.99)).nonzero().flatten().tolist() if i not in selected]
+    rng = np.random.default_rng([RANDOM_SEED, *concept.name.encode()])
+    drawn = sorted(int(i) for i in rng.choice(alive, size=min(len(selected), len(alive)), replace=False))
+    features = tuple(library.Feature(i, mean_concept=float(mean[i]), mean_all=float(mean[i])) for i in drawn)
+    random = replace(feature_set, concept="random features", steps=(library.FeatureStep(None, features),))
+    return Treatment((random,), (multiplier,))
+
+
+def negative_prompt(concept: Concept) -> Treatment:
+    """What a person without this pack would do."""
+    name = concept.label if concept.domain == "objects" else f"{concept.label} style"
+    return Treatment(cfg=GUIDED_CFG, negative=name)
+
+
+class Bench:
+    """Figures of any treatment of any concept, on the test or the validation split."""
+
+    def __init__(self, studio: Studio, scale: Scale) -> None:
+        self.studio, self.scale = studio, scale
+        self._probes = {split: probes(split, scale) for split in (TEST, VALIDATION)}
+
+    def figures(self, concept: Concept, treatment: Treatment, split: str = TEST, before: Treatment = OFF) -> Figures:
+        """`before` is what CLIP similarity compares with."""
+        asked = self._probes[split]
+        own = own_shots(concept, split, self.scale)
+        shots = [probe.shot for probe in asked]
+        look: Callable[[Treatment], Any] = lambda t: (self.studio.look(own, t), self.studio.look(shots, t))  # noqa: E731
+        return judge(concept, *look(treatment), asked, look(before))
+
+    def chosen_multiplier(self, concept: Concept, mode: str) -> float:
+        """The best of the scale's on the validation split."""
+        return choose_multiplier(
+            self.scale.multipliers,
+            lambda m: self.figures(concept, with_mode(self.studio, concept, mode, m), VALIDATION),
+        )
+
+    def rows(self, concept: Concept) -> dict[str, tuple[Figures, float | None]]:
+        """Treatment -> figures on the test split, and its multiplier where it has one."""
+        chosen = {mode: self.chosen_multiplier(concept, mode) for mode in MODES}
+        guided = Treatment(cfg=GUIDED_CFG)
+        return {
+            "off": (self.figures(concept, OFF), None),
+            **{
+                mode: (self.figures(concept, with_mode(self.studio, concept, mode, m)), m) for mode, m in chosen.items()
+            },
+            "random features": (
+                self.figures(concept, random_features(self.studio, concept, chosen["exact"])),
+                chosen["exact"],
+            ),
+            **{
+                f"reconstruct-only, {mode}": (self.figures(concept, nothing_selected(self.studio, concept, mode)), None)
+                for mode in ("seed", "saeuron-code")
+            },
+            f"off, cfg {GUIDED_CFG:g}": (self.figures(concept, guided), None),
+            f"negative prompt, cfg {GUIDED_CFG:g}": (
+                self.figures(concept, negative_prompt(concept), before=guided),
+                None,
+            ),
+        }
