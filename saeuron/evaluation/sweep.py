@@ -75,7 +75,7 @@ class Sweep:
         concept_label: str = "",
         embed: Embed | None = None,
     ) -> None:
-        """`intervention` is drawn with each multiplier in turn; `concept_label` is `classify`'s word for the concept."""
+        """`intervention` is drawn with each multiplier in turn; `classify` calls the concept `concept_label`."""
         self._painter, self._subjects, self._intervention = painter, subjects, intervention
         self._classify, self._label, self._embed = classify, concept_label, embed
         self.points: list[SweepPoint] = []

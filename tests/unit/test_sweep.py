@@ -1,0 +1,130 @@
+"""The sweep, with a painter whose pictures say what was done to them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from saeuron.errors import SaeuronError
+from saeuron.evaluation.figures import picture_grid, sweep_plot
+from saeuron.evaluation.painting import Shot, shots_of
+from saeuron.evaluation.sweep import Subjects, Sweep, SweepPoint, cosine, sweep_rows, sweep_table
+from saeuron.feature_set import Feature, FeatureSet, FeatureStep
+from saeuron.intervention import Intervention
+from saeuron.sae import SAEIdentity
+
+SET = FeatureSet("cats", SAEIdentity("", "", "", "", 4, 8, 2), {}, {}, (FeatureStep(None, (Feature(1),)),))
+ORDER = Intervention(SET, -1.0, rule="gamma")
+
+
+@dataclass
+class FakePainter:
+    """Cats are 200 bright and lose 10 for each unit of the multiplier; the rest is 100 bright. Seeds show in a corner."""
+
+    drawn: list = field(default_factory=list)
+
+    def draw(self, shots, interventions=()):
+        self.drawn.append((tuple(shots), tuple(interventions)))
+        strength = abs(interventions[0].multiplier) if interventions else 0
+        pictures = np.zeros((len(shots), 4, 4, 3), np.uint8)
+        for picture, shot in zip(pictures, shots, strict=True):
+            picture[:] = 200 - 10 * strength if "cat" in shot.prompt else 100
+            picture[0, 0] = shot.seed
+        return pictures
+
+
+def see(pictures):
+    return ["cats" if picture[1, 1, 0] > 150 else "dogs" for picture in pictures]
+
+
+def embed(pictures):
+    return np.stack([[1.0, picture[1, 1, 0] / 255] for picture in pictures])
+
+
+def sweep(**changes):
+    subjects = Subjects(shots_of(["a cat", "the cat"], 2, 10), shots_of(["a dog"], 2, 50), ["dogs", "dogs"])
+    settings = {"classify": see, "concept_label": "cats", "embed": embed, **changes}
+    return Sweep(FakePainter(), settings.pop("subjects", subjects), ORDER, **settings)
+
+
+def test_the_baseline_comes_first_and_every_multiplier_gets_the_same_shots():
+    run = sweep()
+    points = list(run.run([-1.0, -10.0]))
+    assert [point.multiplier for point in points] == [None, -1.0, -10.0]
+    assert [point.unlearning_accuracy for point in points] == [0.0, 0.0, 1.0]
+    assert [point.retained_accuracy for point in points] == [1.0, 1.0, 1.0]
+    shots, interventions = zip(*run._painter.drawn, strict=True)
+    assert len(set(shots)) == 1
+    assert [len(chosen) for chosen in interventions] == [0, 1, 1]
+
+
+def test_similarity_is_to_the_picture_of_the_same_shot_before():
+    _, near, far = sweep().run([-1.0, -10.0])
+    expected = cosine(embed(np.full((1, 4, 4, 3), 200)), embed(np.full((1, 4, 4, 3), 100)))[0]
+    assert far.clip_similarity == pytest.approx(expected)
+    assert near.clip_similarity > far.clip_similarity
+    assert near.clip_similarity_others == pytest.approx(1.0)
+
+
+def test_what_is_not_connected_is_not_measured():
+    points = list(sweep(classify=None, embed=None).run([-1.0]))
+    assert points == [SweepPoint(None), SweepPoint(-1.0)]
+    assert "-1" in sweep_table(points) and "%" not in sweep_table(points)
+
+
+def test_only_concept_prompts_will_do():
+    run = sweep(subjects=Subjects(shots_of(["a cat"], 1, 0)))
+    *_, last = run.run([-10.0])
+    assert last.unlearning_accuracy == 1.0
+    assert last.retained_accuracy is None and last.clip_similarity_others is None
+
+
+def test_a_sweep_that_stops_keeps_its_points():
+    run = sweep()
+    iterator = run.run([-1.0, -10.0])
+    next(iterator), next(iterator)
+    iterator.close()
+    assert [point.multiplier for point in run.points] == [None, -1.0]
+    assert len(run.pictures) == 2
+
+
+def test_subjects_that_cannot_be():
+    with pytest.raises(SaeuronError, match="at least one"):
+        Subjects([])
+    with pytest.raises(SaeuronError, match="2 other pictures.*found 1"):
+        Subjects([Shot("a cat", 0)], shots_of(["a dog"], 2, 0), ["dogs"])
+
+
+def test_shots_have_seeds_of_their_own():
+    shots = shots_of(["a", "b", "c"], 4, 7)
+    assert [shot.seed for shot in shots] == list(range(7, 19))
+    assert [shot.prompt for shot in shots] == list("aaaabbbbcccc")
+
+
+def test_rows_are_json():
+    points = list(sweep().run([-1.0]))
+    assert json.loads(json.dumps(sweep_rows(points)))[0]["multiplier"] is None
+
+
+def test_cosine_by_hand():
+    a, b = np.array([[3.0, 4.0], [1.0, 0.0], [0.0, 0.0]]), np.array([[4.0, 3.0], [0.0, 2.0], [1.0, 1.0]])
+    assert cosine(a, b) == pytest.approx([24 / 25, 0.0, 0.0])
+
+
+def test_the_grid_shows_each_picture_once_and_rows_may_be_short():
+    red, blue = np.full((8, 8, 3), (255, 0, 0), np.uint8), np.full((8, 8, 3), (0, 0, 255), np.uint8)
+    grid = picture_grid(["a cat", "a very long prompt " * 9], ["off", "-5"], [[red, blue], [red]])
+    assert grid.dtype == np.uint8 and grid.ndim == 3
+    count = {name: int((grid == colour).all(-1).sum()) for name, colour in (("red", red[0, 0]), ("blue", blue[0, 0]))}
+    assert count["red"] > 1.8 * count["blue"] > 1000
+
+
+def test_the_plot_draws_what_is_known():
+    empty = sweep_plot([SweepPoint(None), SweepPoint(-1.0)], "nothing measured")
+    full = sweep_plot(list(sweep().run([-1.0, -10.0])), "all")
+    colour = np.array([0xD5, 0x5E, 0x00])
+    assert not (empty == colour).all(-1).any()
+    assert (full == colour).all(-1).any()

@@ -1,0 +1,76 @@
+"""SDXL-Turbo: the official graph and our nodes."""
+
+from __future__ import annotations
+
+from tools.workflow_format import Column, From, Node
+
+from .parts import LOADERS_WIDTH, MODEL, NEGATIVE, PICTURES_WIDTH, VAE, note, picture, prompt, unlearn
+
+TURBO = "sd_xl_turbo_1.0_fp16.safetensors"
+TURBO_URL = f"https://huggingface.co/stabilityai/sdxl-turbo/resolve/main/{TURBO}"
+TURBO_SAE = "unet.up_blocks.0.attentions.1_k10_hidden5120_auxk256_bs4096_lr0.0001/final"
+TURBO_SAE_URL = f"https://huggingface.co/surokpro2/sdxl-saes/resolve/main/{TURBO_SAE}"
+TURBO_SAE_FILES = [
+    (f"{TURBO_SAE}/{name}", f"{TURBO_SAE_URL}/{name}", "saes") for name in ("state_dict.pth", "config.json")
+]
+
+
+def turbo_sampler(key: str, title: str, model: From) -> Node:
+    inputs = {
+        "model": model,
+        "positive": From("prompt", "CONDITIONING"),
+        "negative": From("negative", "CONDITIONING"),
+        "sampler": From("sampler", "SAMPLER"),
+        "sigmas": From("sigmas", "SIGMAS"),
+        "latent_image": From("latent", "LATENT"),
+    }
+    return Node(key, "SamplerCustom", {**inputs, "add_noise": True, "noise_seed": 42, "cfg": 1.0}, title=title)
+
+
+UNLEARN = [
+    Column(
+        "Model, SAE and the concept's features",
+        [
+            note(
+                "**Before you run it** put two things from Hugging Face in place, then refresh (R):\n\n"
+                f"1. `{TURBO}` from `stabilityai/sdxl-turbo` into `models/checkpoints`.\n"
+                f"2. The folder `{TURBO_SAE.split('/')[0]}` of `surokpro2/sdxl-saes` into `models/saes`, at least its "
+                "`config.json` and `state_dict.pth`; then choose it on Load SAE.\n\n"
+                "The feature set lists indices only, so the rule is **gamma**: at 0 the features are switched off, at "
+                "-1 they are turned round. The features are as published and were not checked here; to find features "
+                "yourself see the workflow *compute_feature_set*.",
+                330,
+            ),
+            Node("model", "CheckpointLoaderSimple", {"ckpt_name": TURBO}, models=[(TURBO, TURBO_URL, "checkpoints")]),
+            Node("sae", "SaeuronLoadSAE", {"sae_name": TURBO_SAE}, models=TURBO_SAE_FILES),
+            Node("features", "SaeuronLoadFeatureSet", {"feature_set_name": "sdxl-turbo/cats.json"}, room=90),
+        ],
+        LOADERS_WIDTH,
+    ),
+    Column(
+        "What to draw, what to unlearn",
+        [
+            prompt("a photo of a cat on a sofa"),
+            NEGATIVE,
+            Node("latent", "EmptyLatentImage", {"width": 512, "height": 512, "batch_size": 1}),
+            unlearn("gamma", -1.0),
+        ],
+    ),
+    Column(
+        "Same seed, with and without",
+        [
+            Node("sigmas", "SDTurboScheduler", {"model": MODEL, "steps": 4, "denoise": 1.0}),
+            Node("sampler", "KSamplerSelect", {"sampler_name": "euler_ancestral"}),
+            turbo_sampler("sample_before", "Sample before", MODEL),
+            turbo_sampler("sample_after", "Sample after", From("unlearn", "MODEL")),
+        ],
+    ),
+    Column(
+        "Pictures",
+        [
+            *picture("before", "Before", From("sample_before", "output"), VAE),
+            *picture("after", "After", From("sample_after", "output"), VAE),
+        ],
+        PICTURES_WIDTH,
+    ),
+]
