@@ -1,7 +1,7 @@
 """Build the shipped example workflows: `python -m tools.build_workflows`.
 
-A workflow is described in `tools.workflow_examples` by what a person would say about it: columns of nodes from left to right, each node's
-inputs by name. `tools.workflow_format` makes files of it; building twice writes the same bytes.
+`tools.workflow_examples` describes a workflow by what a person would say about it: columns of nodes from left to
+right, each node's inputs by name. `tools.workflow_format` makes files of it; building twice writes the same bytes.
 
 Pictures beside the files (``<same name>.jpg``) are real results and come from another tool.
 """
