@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from saeuron.evaluation.classifier import Classifier
+from saeuron.evaluation.figures import picture_grid
 from saeuron.evaluation.metrics import accuracy, unlearning_accuracy
 from saeuron.prompts import read_prompts
 from tools.host import REPOSITORY
@@ -125,26 +127,6 @@ def picture_sheet(studio: Studio) -> tuple[list[str], list[str], list[list[np.nd
     return rows, columns, pictures
 
 
-def save_sheet(path: Path, rows: list[str], columns: list[str], pictures: list[list[np.ndarray]]) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(len(rows), len(columns), figsize=(2.4 * len(columns), 2.5 * len(rows)), squeeze=False)
-    for row, (label, line) in enumerate(zip(rows, pictures, strict=True)):
-        for column, picture in enumerate(line):
-            axis = axes[row][column]
-            axis.imshow(picture)
-            axis.set(xticks=[], yticks=[])
-            if row == 0:
-                axis.set_title(columns[column], fontsize=8)
-        axes[row][0].set_ylabel(label, fontsize=8, wrap=True)
-    figure.tight_layout()
-    figure.savefig(path, dpi=100)
-    plt.close(figure)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=REPOSITORY / "output" / "demo")
@@ -157,7 +139,7 @@ def main() -> None:
         print(f"ComfyUI {version} is up after {time.monotonic() - began:.0f} s", flush=True)
         import_seconds = server.import_seconds()
         studio = Studio(server)
-        save_sheet(arguments.output / "before_after.png", *picture_sheet(studio))
+        Image.fromarray(picture_grid(*picture_sheet(studio))).save(arguments.output / "before_after.png")
         gallery, concepts = Gallery(studio, judge), {}
         for concept, multiplier in MULTIPLIERS.items():
             concepts[concept] = gallery.measure(concept, multiplier)

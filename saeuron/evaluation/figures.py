@@ -10,6 +10,8 @@ import numpy as np
 
 from .sweep import SweepPoint
 
+DPI = 100
+
 # Okabe and Ito's colours, which people with any colour vision can tell apart.
 COLOURS = {"unlearning_accuracy": "#D55E00", "retained_accuracy": "#0072B2", "clip_similarity": "#009E73"}
 NAMES = {
@@ -24,7 +26,8 @@ def picture_grid(rows: Sequence[str], columns: Sequence[str], pictures: Sequence
 
     Rows may be shorter than `columns`; what is missing stays blank.
     """
-    size = 2.0
+    width = max((picture.shape[1] for row in pictures for picture in row), default=0)
+    size = min(max(width / DPI, 2.0), 5.12)  # inches; smaller than the picture only where a sheet would get huge
     figure = _figure(size * len(columns) + 0.6, size * len(rows) + 0.5)
     axes = figure.subplots(len(rows), len(columns), squeeze=False)
     for row, label in enumerate(rows):
@@ -36,7 +39,7 @@ def picture_grid(rows: Sequence[str], columns: Sequence[str], pictures: Sequence
             if column < len(pictures[row]):
                 axis.imshow(pictures[row][column])
             if row == 0:
-                axis.set_title(title, fontsize=9)
+                axis.set_title(_wrapped(title), fontsize=9)
         axes[row][0].set_ylabel(_wrapped(label), fontsize=8)
     return _rendered(figure)
 
@@ -72,7 +75,7 @@ def _rendered(figure: Any) -> np.ndarray:
     from PIL import Image
 
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=100)
+    figure.savefig(buffer, format="png", dpi=DPI)
     with Image.open(buffer) as image:
         return np.asarray(image.convert("RGB"))
 

@@ -236,8 +236,8 @@ def train(work: Path, plan: Plan) -> None:
 
 def main() -> None:
     parser = training_parser(__doc__)
-    parser.add_argument("--steps", type=int, default=6200)
-    parser.add_argument("--guided-from", type=int, default=5000)
+    parser.add_argument("--steps", type=int, default=5500)
+    parser.add_argument("--guided-from", type=int, default=4500)
     parser.add_argument("--guidance", type=float, default=3.0)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rate", type=float, default=6e-4)
