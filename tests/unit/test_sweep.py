@@ -22,7 +22,7 @@ ORDER = Intervention(SET, -1.0, rule="gamma")
 
 @dataclass
 class FakePainter:
-    """Cats are 200 bright and lose 10 for each unit of the multiplier; the rest is 100 bright. Seeds show in a corner."""
+    """Cats are 200 bright, less 10 for each unit of the multiplier; the rest is 100 bright. A corner shows the seed."""
 
     drawn: list = field(default_factory=list)
 
@@ -94,7 +94,7 @@ def test_a_sweep_that_stops_keeps_its_points():
 def test_subjects_that_cannot_be():
     with pytest.raises(SaeuronError, match="at least one"):
         Subjects([])
-    with pytest.raises(SaeuronError, match="2 other pictures.*found 1"):
+    with pytest.raises(SaeuronError, match=r"2 other pictures.*found 1"):
         Subjects([Shot("a cat", 0)], shots_of(["a dog"], 2, 0), ["dogs"])
 
 

@@ -1,0 +1,89 @@
+"""What the pack uses of the host, in one place, checked before any of it is used.
+
+A host that lacks one of these is told by name, instead of failing somewhere in the middle of a run.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+FLOOR = "0.3.75"  # the oldest ComfyUI that the tests have passed with
+
+# Module -> attributes; a dot leads into a class.
+USED: dict[str, tuple[str, ...]] = {
+    "comfy.clip_vision": ("ClipVisionModel",),
+    "comfy.latent_formats": ("SDXL",),
+    "comfy.ldm.modules.diffusionmodules.openaimodel": ("UNetModel",),
+    "comfy.model_base": ("SDXL",),
+    "comfy.model_management": (
+        "get_torch_device",
+        "intermediate_device",
+        "unet_dtype",
+        "unet_manual_cast",
+        "unet_offload_device",
+    ),
+    "comfy.model_patcher": (
+        "ModelPatcher.add_wrapper_with_key",
+        "ModelPatcher.clone",
+        "ModelPatcher.get_attachment",
+        "ModelPatcher.get_model_object",
+        "ModelPatcher.remove_wrappers_with_key",
+        "ModelPatcher.set_additional_models",
+        "ModelPatcher.set_attachments",
+    ),
+    "comfy.ops": ("manual_cast",),
+    "comfy.patcher_extension": ("WrappersMP.DIFFUSION_MODEL", "WrappersMP.OUTER_SAMPLE"),
+    "comfy.sample": ("fix_empty_latent_channels", "prepare_noise", "sample_custom"),
+    "comfy.samplers": ("KSampler.SAMPLERS", "KSampler.SCHEDULERS", "sampler_object"),
+    "comfy.sd": ("CLIP", "VAE"),
+    "comfy.sd1_clip": ("SD1ClipModel", "SD1Tokenizer", "SDClipModel", "SDTokenizer"),
+    "comfy.supported_models": ("SDXL",),
+    "comfy.supported_models_base": ("ClipTarget",),
+    "comfy.utils": ("PROGRESS_BAR_ENABLED", "ProgressBar"),
+    "comfy_api.v0_0_2": ("ComfyExtension", "io", "ui"),
+    "folder_paths": (
+        "folder_names_and_paths",
+        "get_filename_list",
+        "get_folder_paths",
+        "get_output_directory",
+        "models_dir",
+    ),
+    "latent_preview": ("get_previewer",),
+}
+
+
+def check_host() -> None:
+    """Errors: `ImportError` naming what is missing, the host's version, and what to do."""
+    if missing := list(_missing()):
+        raise ImportError(
+            f"SAeUron needs ComfyUI {FLOOR} or newer; this is {_version()} and lacks {', '.join(missing)}. "
+            "Update ComfyUI; if it is newer than this pack, update the pack, too."
+        )
+
+
+def _missing() -> list[str]:
+    missing = []
+    for module, names in USED.items():
+        try:
+            loaded = importlib.import_module(module)
+        except ImportError:
+            missing.append(module)
+            continue
+        for name in names:
+            value: object = loaded
+            for part in name.split("."):
+                value = getattr(value, part, _ABSENT)
+            if value is _ABSENT:
+                missing.append(f"{module}.{name}")
+    return missing
+
+
+_ABSENT = object()
+
+
+def _version() -> str:
+    try:
+        from comfyui_version import __version__
+    except ImportError:
+        return "of an unknown version"
+    return str(__version__)
