@@ -9,6 +9,7 @@ from saeuron.errors import SaeuronError
 from saeuron.evaluation.classifier import Classifier
 from tools.host import REPOSITORY
 
+
 def test_shipped_judges_know_their_labels():
     folder = REPOSITORY / "saeuron" / "miniature" / "classifiers"
     objects, styles = Classifier(folder / "objects"), Classifier(folder / "styles")
