@@ -14,8 +14,8 @@ Region = NDArray[np.float64]  # pixels [h, w, 3], 0..255
 def corrupt(pictures: Pixels, kind: str, seed: int) -> Pixels:
     """A copy of each picture, uint8 [B, H, W, 3], with one square region of it spoilt; H and W of at least 16.
 
-    `kind` is one of `CORRUPTIONS`. The square has 30 to 70 % of the picture's shorter side. Copy i depends on picture i,
-    `kind`, `seed` and i only.
+    `kind` is one of `CORRUPTIONS`. The square has 30 to 70 % of the picture's shorter side. Copy i depends on picture
+    i, `kind`, `seed` and i only.
     """
     spoil, result = CORRUPTIONS[kind], pictures.copy()
     number = list(CORRUPTIONS).index(kind)
