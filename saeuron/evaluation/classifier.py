@@ -27,7 +27,7 @@ class Classifier:
 
     def __init__(self, path: Path) -> None:
         parts = _load_checkpoint(path) if path.suffix.lower() in SUFFIXES else _load_folder(path)
-        self.module = parts.network.eval().requires_grad_(False)
+        self.module = _Logits(parts.network).eval().requires_grad_(False)
         self.labels = parts.labels
         self._prepare = parts.prepare
         self._head = _find_head(self.module, len(self.labels), path)
@@ -64,15 +64,26 @@ class Classifier:
         try:
             for start in range(0, len(pictures), BATCH):
                 pixels = self._prepare(np.ascontiguousarray(pictures[start : start + BATCH])).to(device)
-                output = self.module(pixels)
-                yield getattr(output, "logits", output).float(), read.pop().float()
+                yield self.module(pixels).float(), read.pop().float()
         finally:
             hook.remove()
 
 
+class _Logits(nn.Module):
+    """A plain module around `network`, because the host sets attributes (`device`) that transformers' models refuse."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        output = self.network(pixels)
+        logits: Tensor = getattr(output, "logits", output)
+        return logits
+
+
 class _Parts(NamedTuple):
     network: nn.Module
-    """Pixels -> logits, or an output that has them."""
     labels: tuple[str, ...]
     prepare: Callable[[Pixels], Tensor]
 

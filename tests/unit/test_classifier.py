@@ -68,7 +68,7 @@ def test_features_are_what_the_head_reads(vit):
     classifier, images = Classifier(vit), pictures(3)
     features = classifier.features(images)
     assert features.dtype == np.float32 and features.shape == (3, 32)
-    logits = classifier.module.classifier(torch.from_numpy(features))
+    logits = classifier.module.network.classifier(torch.from_numpy(features))
     assert logits.softmax(1).numpy() == pytest.approx(classifier.probabilities(images), abs=1e-6)
 
 
@@ -115,7 +115,7 @@ def test_a_folder_that_is_no_classifier(tmp_path):
 def test_pickled_weights_in_a_folder_are_refused(vit, tmp_path):
     for name in ("config.json", "preprocessor_config.json"):
         (tmp_path / name).write_bytes((vit / name).read_bytes())
-    torch.save(Classifier(vit).module.state_dict(), tmp_path / "pytorch_model.bin")
+    torch.save(Classifier(vit).module.network.state_dict(), tmp_path / "pytorch_model.bin")
     with pytest.raises(SaeuronError, match=r"model\.safetensors"):
         Classifier(tmp_path)
 
