@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import SaeuronError
 from .corruptions import CORRUPTIONS, Pixels, corrupt
+from .optional import require
 
 Features = NDArray[np.floating[Any]]
 
@@ -94,8 +95,8 @@ class RealismJudge:
     uint8 [N, H, W, 3], 60 or more: un-ablated ones of the model, or drawings and reconstructions. None of them may be
     judged later. Two thirds and a corrupted copy of each (all kinds in turn) are what it learns; on the rest it sets
     the threshold at which 5 % of real pictures are rejected. `seed` decides the split and the corruptions; the same
-    inputs give the same judge. Needs scikit-learn.
-    Errors: `SaeuronError` for too few real pictures.
+    inputs give the same judge.
+    Errors: `SaeuronError` for too few real pictures, or if scikit-learn is not installed.
     """
 
     def __init__(self, features: Callable[[Pixels], Features], real: Pixels, seed: int = 0) -> None:
@@ -104,6 +105,7 @@ class RealismJudge:
                 f"A realism judge needs at least {MIN_REAL} real pictures, found {len(real)}: with fewer its threshold "
                 "would be chance. Draw more with nothing removed."
             )
+        require("sklearn", "scikit-learn", "The realism judge")
         from sklearn.linear_model import LogisticRegression
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from ..errors import SaeuronError
 from ..files import read_pickle
+from .optional import require
 
 SUFFIXES = (".pth", ".pt")
 ARCHITECTURE = "vit_large_patch16_224.augreg_in21k"
@@ -45,13 +46,7 @@ def load_unlearncanvas(file: Path) -> tuple[nn.Module, tuple[str, ...]]:
     Errors: `SaeuronError` if timm is not installed, the file is no such checkpoint, or its head has neither 20 nor 51
     outputs.
     """
-    try:
-        import timm
-    except ImportError as error:
-        raise SaeuronError(
-            f"{file.name} is read with the Python package timm, which is not installed. Install it where ComfyUI runs "
-            "(pip install timm), or choose a transformers folder instead."
-        ) from error
+    timm = require("timm", "timm", f"Reading the UnlearnCanvas classifier {file.name}")
     weights = read_pickle(file).get("model_state_dict")
     head = weights.get("head.weight") if isinstance(weights, dict) else None
     if not isinstance(head, Tensor):

@@ -6,6 +6,8 @@ trained weights are needed to tell texture from a drawing.
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -178,6 +180,12 @@ def test_too_few_pictures(features, judge):
         RealismJudge(features, scenes(59, seed=7))
     with pytest.raises(SaeuronError, match="no pictures"):
         judge.rejected_share(scenes(0, seed=7))
+
+
+def test_without_scikit_learn_the_message_says_so(features, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    with pytest.raises(SaeuronError, match="realism judge needs the Python package scikit-learn"):
+        RealismJudge(features, scenes(60, seed=7))
 
 
 @pytest.mark.parametrize("kind", CORRUPTIONS)
