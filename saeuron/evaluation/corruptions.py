@@ -54,7 +54,7 @@ def _noise_texture(rng: np.random.Generator, region: Region) -> Region:
     grain = rng.uniform(0.5, 3.0)
     noise = gaussian_filter(rng.standard_normal(region.shape), (grain, grain, 0), mode="wrap")
     noise *= rng.uniform(30, 80) / noise.std()
-    return region.mean(axis=(0, 1)) + noise
+    return np.asarray(region.mean(axis=(0, 1)) + noise)
 
 
 def _colour_blobs(rng: np.random.Generator, region: Region) -> Region:

@@ -105,7 +105,8 @@ def cosine_similarity(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64
     lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     if not (np.isfinite(lengths).all() and (lengths > 0).all()):
         raise SaeuronError("An embedding is zero or not finite, so it has no direction. Look at the pictures.")
-    return np.clip((a * b).sum(axis=1) / lengths, -1.0, 1.0)
+    cosines: NDArray[np.float64] = np.clip((a * b).sum(axis=1) / lengths, -1.0, 1.0)
+    return cosines
 
 
 def _expect_some(found: Sequence[object] | NDArray[np.float64]) -> None:

@@ -49,7 +49,7 @@ def load_unlearncanvas(file: Path) -> tuple[nn.Module, tuple[str, ...]]:
     timm = require("timm", "timm", f"Reading the UnlearnCanvas classifier {file.name}")
     weights = read_pickle(file).get("model_state_dict")
     head = weights.get("head.weight") if isinstance(weights, dict) else None
-    if not isinstance(head, Tensor):
+    if weights is None or not isinstance(head, Tensor):
         raise SaeuronError(f"{file.name} is no UnlearnCanvas classifier: no head.weight in a model_state_dict.")
     labels = {len(labels): labels for labels in (OBJECTS, STYLES)}.get(len(head))
     if labels is None:
