@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from comfy_api.v0_0_2 import ComfyExtension, io
 
+from .clip_similarity import SaeuronClipSimilarity, SaeuronLoadMiniatureClip
+from .evaluation import SaeuronLoadClassifier, SaeuronRetainAccuracy, SaeuronUnlearningAccuracy
 from .feature_sets import SaeuronLoadFeatureSet, SaeuronSaveFeatureSet, SaeuronSelectFeatures
 from .load import SaeuronLoadMiniature, SaeuronLoadSAE
 from .statistics import SaeuronCollectStatistics
+from .sweep import SaeuronMultiplierSweep
 from .unlearn import SaeuronUnlearn
+from .unsafe_content import SaeuronUnsafeContent
 
 
 class SaeuronExtension(ComfyExtension):
@@ -20,6 +24,13 @@ class SaeuronExtension(ComfyExtension):
             SaeuronSaveFeatureSet,
             SaeuronUnlearn,
             SaeuronLoadMiniature,
+            SaeuronLoadClassifier,
+            SaeuronUnlearningAccuracy,
+            SaeuronRetainAccuracy,
+            SaeuronLoadMiniatureClip,
+            SaeuronClipSimilarity,
+            SaeuronMultiplierSweep,
+            SaeuronUnsafeContent,
         ]
 
 

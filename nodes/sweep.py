@@ -9,16 +9,16 @@ import comfy.samplers
 import numpy as np
 from comfy_api.v0_0_2 import io
 
-from ..saeuron.errors import SaeuronError
 from ..saeuron.evaluation.painting import shots_of
-from ..saeuron.evaluation.sweep import Embed, Subjects, Sweep, sweep_rows, sweep_table
+from ..saeuron.evaluation.sweep import Subjects, Sweep, sweep_rows, sweep_table
 from ..saeuron.feature_set import FeatureSet
 from ..saeuron.intervention import MODES, RULES, Intervention
 from ..saeuron.prompts import parse_multipliers, parse_prompts, split_labels
-from .host.painting import HostPainter, as_image
+from .host.painting import HostPainter
+from .host.pictures import as_image, embed
 from .host.report import keep_unfinished, show_text
 from .host.sampling import SamplingSettings
-from .host.sockets import CATEGORY_EVALUATION, CLASSIFIER, FEATURE_SET, SAE, HostedSAE
+from .host.sockets import CLASSIFIER, EVALUATION, FEATURE_SET, SAE, HostedClassifier, HostedSAE
 
 MAX_SIZE = 4096
 
@@ -29,7 +29,7 @@ class SaeuronMultiplierSweep(io.ComfyNode):
         return io.Schema(
             node_id="SaeuronMultiplierSweep",
             display_name="Multiplier Sweep",
-            category=CATEGORY_EVALUATION,
+            category=EVALUATION,
             description="Draws the same prompts from the same noise at several multipliers, and shows what each "
             "removes and what it costs.",
             inputs=[
@@ -112,27 +112,23 @@ class SaeuronMultiplierSweep(io.ComfyNode):
         cfg: float,
         width: int,
         height: int,
-        classifier: Any = None,
+        classifier: HostedClassifier | None = None,
         concept_label: str = "",
         clip_vision: Any = None,
     ) -> io.NodeOutput:
         feature_set.check_sae(sae.identity)
         chosen = parse_multipliers(multipliers)
         subjects = _subjects(prompts, other_prompts, seeds, seed, labelled=classifier is not None)
-        if classifier is not None and concept_label not in classifier.labels:
-            raise SaeuronError(
-                f"The classifier has no label {concept_label!r}. Set concept_label to one of: "
-                f"{', '.join(classifier.labels)}."
-            )
+        label = classifier.classifier.label(concept_label) if classifier is not None else ""
         settings = SamplingSettings(sampler_name, scheduler, steps, cfg, width, height)
         shots = (len(subjects.concept) + len(subjects.others)) * (len(chosen) + 1)
         sweep = Sweep(
             HostPainter(model, clip, vae, sae, settings, shots),
             subjects,
             Intervention(feature_set, chosen[0], mode, rule),
-            classifier.classify if classifier is not None else None,
-            concept_label,
-            _embedder(clip_vision),
+            classifier.ready().classify if classifier is not None else None,
+            label,
+            None if clip_vision is None else lambda pictures: embed(clip_vision, as_image(pictures)),
         )
         try:
             for _ in sweep.run(chosen):
@@ -149,16 +145,6 @@ def _subjects(prompts: str, other_prompts: str, seeds: int, seed: int, labelled:
     labels, others = split_labels(parse_prompts(other_prompts), labelled)
     other_shots = shots_of(others, seeds, seed + len(concept))
     return Subjects(concept, other_shots, [label for label in labels for _ in range(seeds)])
-
-
-def _embedder(clip_vision: Any) -> Embed | None:
-    if clip_vision is None:
-        return None
-
-    def embed(pictures: np.ndarray) -> np.ndarray:
-        return np.asarray(clip_vision.encode_image(as_image(pictures))["image_embeds"].float().cpu().numpy())
-
-    return embed
 
 
 def _grid(sweep: Sweep, subjects: Subjects, seeds: int) -> np.ndarray:

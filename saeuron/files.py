@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from reprlib import repr as brief  # what strangers wrote may be long
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .errors import SaeuronError
 
@@ -103,6 +104,26 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             return {name: file.get_tensor(name).clone() for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise SaeuronError(f"{path.name} is not a readable safetensors file; replace it. ({error})") from error
+
+
+def read_pickle(path: Path) -> Mapping[Any, Any]:
+    """The dictionary of tensors (on the CPU) and plain values that `torch.save` wrote to `path`; no code in it is run.
+
+    Errors: `SaeuronError` if it needs code to be run, is damaged, or holds no dictionary.
+    """
+    import torch
+
+    try:
+        # weights_only: a pickle from a stranger must not run code
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # torch raises many kinds for damaged files
+        raise SaeuronError(
+            f"{path.name} could not be read as plain weights. It is damaged, or a pickle with code in it, which is "
+            f"never run. Download it again from its source. ({type(error).__name__})"
+        ) from error
+    if not isinstance(state, Mapping):
+        raise SaeuronError(f"{path.name} holds no dictionary of weights.")
+    return state
 
 
 def check_format(found: object, version: object, expected: str, supported: str, source: str) -> None:

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from .errors import SaeuronError
-from .files import check_format, read_safetensors, read_text
+from .files import check_format, read_pickle, read_safetensors, read_text
 from .json_text import parse_json
 
 FORMAT = "saeuron-sae"
@@ -84,7 +83,7 @@ def _read_sdxl_unbox(folder: Path) -> SAEWeights:
     """``z = W_e (x - pre_bias) + latent_bias``; decode adds pre_bias back. mean.pt and std.pt are not used."""
     config = _read_config(folder / "config.json")
     file = folder / "state_dict.pth"
-    state = _read_pickle(file)
+    state = read_pickle(file)
     tensors = state.get("state_dict", state)
     if not isinstance(tensors, Mapping):
         raise SaeuronError(f"{file.name} holds no state_dict.")
@@ -171,20 +170,6 @@ def _read_config(file: Path) -> Mapping[str, Any]:
     if not isinstance(config, dict):
         raise SaeuronError(f"{file.name} must hold a JSON object.")
     return config
-
-
-def _read_pickle(file: Path) -> Mapping[str, Any]:
-    try:
-        # weights_only: a pickle from a stranger must not run code
-        state = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:  # torch raises many kinds for damaged files
-        raise SaeuronError(
-            f"{file.name} could not be read as plain weights. It is damaged, or a pickle with code in it, which is "
-            f"never run. Download it again from its source. ({type(error).__name__})"
-        ) from error
-    if not isinstance(state, Mapping):
-        raise SaeuronError(f"{file.name} holds no dictionary of weights.")
-    return state
 
 
 def _take(tensors: Mapping[str, Any], name: str, file: Path) -> Tensor:

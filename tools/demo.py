@@ -88,11 +88,12 @@ class Gallery:
         key = object_name, prompts
         if not removed and key in self._plain:
             return self._plain[key]
-        seen = self._judge.classify(
+        pictures = [
             picture
             for number, text in enumerate(held_out(object_name, prompts))
             for picture in self._studio.draw(text, SEED + number, BATCH, removed)
-        )
+        ]
+        seen = self._judge.classify(np.stack(pictures))
         if not removed:
             self._plain[key] = seen
         return seen

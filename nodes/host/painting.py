@@ -12,6 +12,7 @@ from ...saeuron.errors import SaeuronError
 from ...saeuron.evaluation.painting import Shot
 from ...saeuron.intervention import Intervention
 from .patching import Patch, add_patch
+from .pictures import to_pixels
 from .sampling import Progress, SamplingSettings, encode_prompts, sample, schedule
 from .sockets import HostedSAE
 from .unet import find_site
@@ -92,14 +93,4 @@ class HostPainter:
             self._progress.callback(self._drawn, len(shots)),
         )
         self._drawn += len(shots)
-        return as_uint8(self._vae.decode(latents))
-
-
-def as_uint8(images: torch.Tensor) -> np.ndarray:
-    """The host's IMAGE, float [B, H, W, 3] in 0..1, as uint8."""
-    return (images.float() * 255).round().clamp(0, 255).byte().cpu().numpy()
-
-
-def as_image(pictures: np.ndarray) -> torch.Tensor:
-    """uint8 [B, H, W, 3] as the host's IMAGE, float32 in 0..1."""
-    return torch.from_numpy(np.ascontiguousarray(pictures)).float() / 255
+        return to_pixels(self._vae.decode(latents))

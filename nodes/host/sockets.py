@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from comfy_api.v0_0_2 import io
 
+from ...saeuron.evaluation.classifier import Classifier
 from ...saeuron.sae import SAEIdentity, SparseAutoencoder
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
 
 CATEGORY = "SAeUron"
-CATEGORY_EVALUATION = "SAeUron/evaluation"
+EVALUATION = f"{CATEGORY}/evaluation"
 
 SAE = io.Custom("SAEURON_SAE")
 STATISTICS = io.Custom("SAEURON_STATISTICS")
@@ -29,3 +30,18 @@ class HostedSAE(NamedTuple):
     @property
     def module(self) -> SparseAutoencoder:
         return self.patcher.model
+
+
+class HostedClassifier(NamedTuple):
+    """A classifier whose network is in the host's ``ModelPatcher``, for the same reason."""
+
+    patcher: ModelPatcher
+    classifier: Classifier
+
+    def ready(self) -> Classifier:
+        """The classifier, loaded to the host's device."""
+        import comfy.model_management
+
+        # Whole, because only modules made of the host's own operations can run while a part of them is offloaded.
+        comfy.model_management.load_models_gpu([self.patcher], force_full_load=True)
+        return self.classifier

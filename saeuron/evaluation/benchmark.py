@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .metrics import bootstrap_interval
+from .artifacts import kernel_distance
+from .metrics import bootstrap, cosine_similarity
 from .painting import Shot
-from .sweep import cosine
 
 DOMAINS = ("objects", "styles")
 
@@ -47,13 +47,17 @@ class Sight:
     """Domain -> label, str [N]."""
 
     features: np.ndarray
-    """float [N, f], the object judge's, for the artifact measure."""
+    """float [N, f], the object judge's, for the kernel distance."""
+
+    rejected: np.ndarray
+    """bool [N], whether the realism judge takes the picture for a spoilt one."""
 
     embeddings: np.ndarray
     """float [N, e], CLIP's."""
 
     def __getitem__(self, rows: np.ndarray) -> Sight:
-        return Sight({d: v[rows] for d, v in self.labels.items()}, self.features[rows], self.embeddings[rows])
+        labels = {domain: found[rows] for domain, found in self.labels.items()}
+        return Sight(labels, self.features[rows], self.rejected[rows], self.embeddings[rows])
 
 
 @dataclass(frozen=True)
@@ -61,21 +65,28 @@ class Figures:
     """Of one concept under one treatment; shares of pictures, 0 to 1, each the mean of the arrays `values` keeps."""
 
     values: Mapping[str, np.ndarray]
-    """ua, ira, cra: 0 or 1 for each picture; clip, clip_others: cosine to the un-ablated picture."""
+    """ua, ira, cra, and artifacts, artifacts_others for rejected ones: 0 or 1 for each picture; clip, clip_others:
+    cosine to the un-ablated picture. Names with others are of the pictures that IRA is of, the rest of the concept's.
+    """
+
+    kernel_distance: float
+    """Of the pictures that IRA is of, to the same without treatment."""
 
     def mean(self, name: str) -> float:
         return float(self.values[name].mean())
 
     def as_dict(self, seed: int) -> dict[str, object]:
-        """Mean, 95 % bootstrap interval and number of pictures of each."""
-        return {
+        """Mean, 95 % bootstrap interval and number of pictures of each; and the kernel distance."""
+        figures: dict[str, object] = {
             name: {
-                "mean": round(self.mean(name), 4),
-                "interval": [round(bound, 4) for bound in bootstrap_interval(values, seed=seed)],
+                "mean": round(interval.mean, 4),
+                "interval": [round(interval.low, 4), round(interval.high, 4)],
                 "pictures": len(values),
             }
             for name, values in self.values.items()
+            for interval in [bootstrap(values, seed)]
         }
+        return {**figures, "kernel_distance": round(self.kernel_distance, 4)}
 
 
 def judge(concept: Concept, own: Sight, probes: Sight, asked: Sequence[Probe], before: tuple[Sight, Sight]) -> Figures:
@@ -92,9 +103,12 @@ def judge(concept: Concept, own: Sight, probes: Sight, asked: Sequence[Probe], b
             "ua": (own.labels[concept.domain] != concept.label).astype(float),
             "ira": (rest.labels[concept.domain] == wanted[concept.domain]).astype(float),
             "cra": (rest.labels[other_domain] == wanted[other_domain]).astype(float),
-            "clip": cosine(before[0].embeddings, own.embeddings),
-            "clip_others": cosine(before[1][kept].embeddings, rest.embeddings),
-        }
+            "clip": cosine_similarity(before[0].embeddings, own.embeddings),
+            "clip_others": cosine_similarity(before[1][kept].embeddings, rest.embeddings),
+            "artifacts": own.rejected.astype(float),
+            "artifacts_others": rest.rejected.astype(float),
+        },
+        kernel_distance(rest.features, before[1][kept].features).value,
     )
 
 
@@ -111,4 +125,5 @@ def choose_multiplier(multipliers: Sequence[float], figures: Callable[[float], F
 
 def mean_over(concepts: Sequence[Figures]) -> dict[str, float]:
     """The mean over concepts of each figure, every concept counting the same."""
-    return {name: round(float(np.mean([c.mean(name) for c in concepts])), 4) for name in concepts[0].values}
+    means = {name: round(float(np.mean([c.mean(name) for c in concepts])), 4) for name in concepts[0].values}
+    return {**means, "kernel_distance": round(float(np.mean([c.kernel_distance for c in concepts])), 4)}

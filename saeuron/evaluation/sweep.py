@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import SaeuronError
 from ..intervention import Intervention
-from .metrics import accuracy, unlearning_accuracy
+from .metrics import accuracy, cosine_similarity, unlearning_accuracy
 from .painting import Painter, Shot
 
 Classify = Callable[[np.ndarray], Sequence[str]]
@@ -113,13 +113,7 @@ class Sweep:
 
     def _similarity(self, before: np.ndarray, after: np.ndarray) -> float:
         assert self._embed is not None
-        return float(np.mean(cosine(self._embed(before), self._embed(after))))
-
-
-def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Cosine of each row of `a` with the same row of `b`, [B]; 0 where one of them is all zeros."""
-    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    return (a * b).sum(1) / np.where(lengths > 0, lengths, 1.0)
+        return float(np.mean(cosine_similarity(self._embed(before), self._embed(after))))
 
 
 def sweep_rows(points: Sequence[SweepPoint]) -> list[dict[str, float | None]]:

@@ -20,6 +20,12 @@ NODES = {
     "SaeuronSaveFeatureSet",
     "SaeuronUnlearn",
     "SaeuronLoadMiniature",
+    "SaeuronLoadClassifier",
+    "SaeuronUnlearningAccuracy",
+    "SaeuronRetainAccuracy",
+    "SaeuronLoadMiniatureClip",
+    "SaeuronClipSimilarity",
+    "SaeuronUnsafeContent",
 }
 
 
@@ -69,5 +75,6 @@ print(json.dumps(sorted({{name.split('.')[0] for name in set(sys.modules) - befo
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     added = set(json.loads(run.stdout.splitlines()[-1]))
-    assert not added & {"transformers", "nnsight", "matplotlib", "diffusers", "sklearn", "scipy", "PIL", "timm"}
+    heavy = {"transformers", "nnsight", "matplotlib", "diffusers", "sklearn", "scipy", "PIL", "timm", "nudenet"}
+    assert not added & heavy
     assert "saeuron_pack" in added

@@ -12,24 +12,26 @@ from tools.miniature.drawings import STYLES
 
 ASKED = [
     Probe(Shot("", seed), {"objects": thing, "styles": style})
-    for seed, (thing, style) in enumerate([("cats", "gray"), ("dogs", "gray"), ("dogs", "ink"), ("trees", "ink")])
+    for seed, (thing, style) in enumerate([("cats", "gray"), ("dogs", "gray"), ("dogs", "ink"), ("trees", "ink")] * 5)
 ]
 
 
 def sight(objects, styles, embeddings=None):
     rows = np.ones((len(objects), 2)) if embeddings is None else np.array(embeddings, float)
-    return Sight({"objects": np.array(objects), "styles": np.array(styles)}, np.zeros((len(objects), 3)), rows)
+    count = len(objects)
+    labels = {"objects": np.array(objects), "styles": np.array(styles)}
+    return Sight(labels, np.zeros((count, 3)), np.arange(count) % 2 == 1, rows)
 
 
-PROBES = sight(["cats", "dogs", "cats", "trees"], ["gray", "ink", "ink", "ink"])
+PROBES = sight(["cats", "dogs", "cats", "trees"] * 5, ["gray", "ink", "ink", "ink"] * 5)
 
 
 def test_an_object_by_hand():
     own = sight(["cats", "dogs", "trees", "cats"], ["gray"] * 4)
     figures = judge(Concept("objects", "cats"), own, PROBES, ASKED, (own, PROBES))
     assert figures.values["ua"].tolist() == [0, 1, 1, 0]
-    assert figures.values["ira"].tolist() == [1, 0, 1]  # of the three probes that ask for no cat
-    assert figures.values["cra"].tolist() == [0, 1, 1]  # the same three, by style
+    assert figures.values["ira"].tolist() == [1, 0, 1] * 5  # of the three probes that ask for no cat
+    assert figures.values["cra"].tolist() == [0, 1, 1] * 5  # the same three, by style
     assert figures.values["clip"] == pytest.approx(np.ones(4))
 
 
@@ -37,8 +39,15 @@ def test_a_style_by_hand():
     own = sight(["cats"] * 2, ["gray", "ink"])
     figures = judge(Concept("styles", "gray"), own, PROBES, ASKED, (own, PROBES))
     assert figures.values["ua"].tolist() == [0, 1]
-    assert figures.values["ira"].tolist() == [1, 1]
-    assert figures.values["cra"].tolist() == [0, 1]
+    assert figures.values["ira"].tolist() == [1, 1] * 5
+    assert figures.values["cra"].tolist() == [0, 1] * 5
+
+
+def test_rejected_pictures_are_counted_apart():
+    own = sight(["cats"] * 3, ["gray"] * 3)
+    figures = judge(Concept("objects", "cats"), own, PROBES, ASKED, (own, PROBES))
+    assert figures.values["artifacts"].tolist() == [0, 1, 0]
+    assert figures.values["artifacts_others"].tolist() == [1, 0, 1] * 5
 
 
 def test_similarity_pairs_the_same_shots():
@@ -48,12 +57,12 @@ def test_similarity_pairs_the_same_shots():
 
 
 def test_kept_rows():
-    assert kept_rows(Concept("styles", "gray"), ASKED).tolist() == [2, 3]
-    assert kept_rows(Concept("objects", "dogs"), ASKED).tolist() == [0, 3]
+    assert kept_rows(Concept("styles", "gray"), ASKED[:4]).tolist() == [2, 3]
+    assert kept_rows(Concept("objects", "dogs"), ASKED[:4]).tolist() == [0, 3]
 
 
 def figures_of(ua, ira, cra):
-    return Figures({"ua": np.array([ua]), "ira": np.array([ira]), "cra": np.array([cra])})
+    return Figures({"ua": np.array([ua]), "ira": np.array([ira]), "cra": np.array([cra])}, 0.0)
 
 
 def test_the_multiplier_with_the_best_mean_is_chosen():
@@ -67,8 +76,8 @@ def test_of_equally_good_ones_the_gentlest(order):
 
 
 def test_every_concept_counts_the_same():
-    many = Figures({"ua": np.zeros(30)})
-    assert mean_over([many, Figures({"ua": np.ones(1)})]) == {"ua": 0.5}
+    many = Figures({"ua": np.zeros(30)}, 0.25)
+    assert mean_over([many, Figures({"ua": np.ones(1)}, 0.75)]) == {"ua": 0.5, "kernel_distance": 0.5}
 
 
 @pytest.mark.parametrize("scale", [FULL, QUICK])

@@ -10,8 +10,9 @@ import pytest
 
 from saeuron.errors import SaeuronError
 from saeuron.evaluation.figures import picture_grid, sweep_plot
+from saeuron.evaluation.metrics import cosine_similarity
 from saeuron.evaluation.painting import Shot, shots_of
-from saeuron.evaluation.sweep import Subjects, Sweep, SweepPoint, cosine, sweep_rows, sweep_table
+from saeuron.evaluation.sweep import Subjects, Sweep, SweepPoint, sweep_rows, sweep_table
 from saeuron.feature_set import Feature, FeatureSet, FeatureStep
 from saeuron.intervention import Intervention
 from saeuron.sae import SAEIdentity
@@ -63,7 +64,7 @@ def test_the_baseline_comes_first_and_every_multiplier_gets_the_same_shots():
 
 def test_similarity_is_to_the_picture_of_the_same_shot_before():
     _, near, far = sweep().run([-1.0, -10.0])
-    expected = cosine(embed(np.full((1, 4, 4, 3), 200)), embed(np.full((1, 4, 4, 3), 100)))[0]
+    expected = cosine_similarity(embed(np.full((1, 4, 4, 3), 200)), embed(np.full((1, 4, 4, 3), 100)))[0]
     assert far.clip_similarity == pytest.approx(expected)
     assert near.clip_similarity > far.clip_similarity
     assert near.clip_similarity_others == pytest.approx(1.0)
@@ -107,11 +108,6 @@ def test_shots_have_seeds_of_their_own():
 def test_rows_are_json():
     points = list(sweep().run([-1.0]))
     assert json.loads(json.dumps(sweep_rows(points)))[0]["multiplier"] is None
-
-
-def test_cosine_by_hand():
-    a, b = np.array([[3.0, 4.0], [1.0, 0.0], [0.0, 0.0]]), np.array([[4.0, 3.0], [0.0, 2.0], [1.0, 1.0]])
-    assert cosine(a, b) == pytest.approx([24 / 25, 0.0, 0.0])
 
 
 def test_the_grid_shows_each_picture_once_and_rows_may_be_short():

@@ -15,6 +15,7 @@ TEST, VALIDATION = "heldout", "fit"
 # Far apart, so that no picture of one kind shares its noise with one of another.
 OWN_SEED = {TEST: 1_000_000, VALIDATION: 2_000_000}
 PROBE_SEED = {TEST: 3_000_000, VALIDATION: 4_000_000}
+REAL_SEED = 5_000_000
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,12 @@ def probes(split: str, scale: Scale) -> list[Probe]:
             first = PROBE_SEED[split] + 1000 * place + 100 * turn
             found += [Probe(shot, labels) for shot in shots_of([by_style[style]], scale.probe_seeds[split], first)]
     return found
+
+
+def real_shots() -> list[Shot]:
+    """Every object in every style, for the realism judge to learn from."""
+    by_style = [_by_style(read_prompts(PROMPTS / VALIDATION / f"{name}.txt")) for name in OBJECTS]
+    return shots_of([prompt for prompts in by_style for prompt in prompts.values()], 1, REAL_SEED)
 
 
 def _by_style(prompts: list[str]) -> dict[str, str]:

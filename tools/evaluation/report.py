@@ -14,6 +14,9 @@ COLUMNS = {
     "cra": "CRA",
     "clip": "CLIP similarity, concept",
     "clip_others": "CLIP similarity, others",
+    "artifacts": "Rejected, concept",
+    "artifacts_others": "Rejected, others",
+    "kernel_distance": "Kernel distance, others",
 }
 
 
@@ -33,7 +36,9 @@ def _markdown(results: dict[str, Any]) -> str:
         "this code do on the miniature, and nothing about SDXL-Turbo.",
         "UA: share of the concept's pictures on which the classifier does not see it. IRA: share of pictures of the "
         "other concepts of its domain on which the right one is seen. CRA: the same in the other domain. CLIP "
-        "similarity: to the un-ablated picture of the same prompt and noise. "
+        "similarity: to the un-ablated picture of the same prompt and noise. Rejected: share of pictures that a judge "
+        "of realism takes for spoilt ones, 5 % where nothing is. Kernel distance: of features to those of the "
+        "un-ablated pictures, 0 where nothing changes. "
         f"Held-out prompts, {settings['prompts']['heldout'] * settings['seeds_per_prompt']['heldout']} pictures of "
         f"every concept, {settings['steps']} steps; multipliers chosen among "
         f"{', '.join(f'{m:g}' for m in settings['multipliers'])} on the prompts that features were found with, with "
@@ -90,7 +95,7 @@ def _interval(figure: dict[str, Any]) -> str:
 
 
 def _show(key: str, value: float) -> str:
-    return f"{value:.1%}" if key in ("ua", "ira", "cra") else f"{value:.3f}"
+    return f"{value:.3f}" if key.startswith(("clip", "kernel")) else f"{value:.1%}"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

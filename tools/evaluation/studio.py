@@ -20,6 +20,8 @@ from saeuron.evaluation.painting import Shot
 from tools.host import REPOSITORY
 from tools.pack import pack
 
+from .plan import real_shots
+
 MINIATURE = REPOSITORY / "saeuron" / "miniature"
 SAE = "miniature-up_blocks.0.attentions.1.safetensors"
 STEPS, SIZE = 8, 192
@@ -72,10 +74,17 @@ class Studio:
             sight = self._judge(self.draw(shots, treatment))
             temporary = file.with_suffix(".tmp")
             with temporary.open("wb") as stream:
-                np.savez(stream, features=sight.features, embeddings=sight.embeddings, **sight.labels)
+                np.savez(
+                    stream,
+                    features=sight.features,
+                    rejected=sight.rejected,
+                    embeddings=sight.embeddings,
+                    **sight.labels,
+                )
             temporary.replace(file)
         with np.load(file, allow_pickle=False) as kept:
-            return Sight({domain: kept[domain] for domain in DOMAINS}, kept["features"], kept["embeddings"])
+            labels = {domain: kept[domain] for domain in DOMAINS}
+            return Sight(labels, kept["features"], kept["rejected"], kept["embeddings"])
 
     def draw(self, shots: Sequence[Shot], treatment: Treatment) -> np.ndarray:
         """Pictures uint8 [len(shots), H, W, 3]."""
@@ -93,8 +102,16 @@ class Studio:
         return Sight(
             {domain: np.array(judge.classify(pictures)) for domain, judge in judges.items()},
             judges["objects"].features(pictures),
+            self._realism_judge().rejects(pictures),
             self._part("embed")(pictures),
         )
+
+    def _realism_judge(self) -> Any:
+        """Trained on un-ablated pictures that are used for nothing else."""
+        if "realism" not in self._parts:
+            judge = pack("saeuron.evaluation.artifacts").RealismJudge
+            self._parts["realism"] = judge(self._part("objects").features, self.draw(real_shots(), OFF))
+        return self._parts["realism"]
 
     def _part(self, name: str) -> Any:
         """Loaded when first asked for: a run that finds everything kept needs no model."""
@@ -104,8 +121,9 @@ class Studio:
 
 
 def _load_embedder() -> Any:
-    clip_vision = pack("nodes.load").SaeuronLoadMiniatureClip.execute().result[0]
-    return pack("nodes.host.painting").embedder(clip_vision)
+    clip_vision = pack("nodes.clip_similarity").SaeuronLoadMiniatureClip.execute().result[0]
+    library = pack("nodes.host.pictures")
+    return lambda pictures: library.embed(clip_vision, library.as_image(pictures))
 
 
 _LOADERS = {

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from saeuron.evaluation.benchmark import DOMAINS, Concept
-from saeuron.evaluation.sweep import cosine
+from saeuron.evaluation.metrics import cosine_similarity
 
 from .plan import TEST, Scale, own_shots, probes
 from .studio import OFF, Studio, Treatment
@@ -75,6 +75,6 @@ def seed_tables(bench: Bench) -> dict[str, Any]:
                 if multiplier in SEED_UA_MULTIPLIERS:
                     ua.append({**row, "ua": round(float((seen.labels["objects"] != name).mean()), 4)})
                 else:
-                    similarity = cosine(before.embeddings, seen.embeddings).mean()
+                    similarity = cosine_similarity(before.embeddings, seen.embeddings).mean()
                     clip.append({**row, "clip_similarity": round(float(similarity), 4)})
     return {"unlearning_accuracy": ua, "clip_similarity": clip}
