@@ -119,14 +119,24 @@ class Plan:
     guidance: float
     batch: int
     rate: float
+    guided_batch: int
+    guided_rate: float
     seed: int
+
+    def batch_at(self, step: int) -> int:
+        return self.guided_batch if step >= self.guided_from else self.batch
+
+    def rate_at(self, step: int) -> float:
+        """Each stage warms up and cools down by itself."""
+        if step >= self.guided_from:
+            return self.guided_rate * cosine(step - self.guided_from, self.steps - self.guided_from)
+        return self.rate * cosine(step, self.guided_from)
 
 
 class Optimizer:
     """Muon (Jordan et al. 2024) for the matrices inside, convolutions flattened to matrices too; AdamW for the rest."""
 
-    def __init__(self, model: Miniature, rate: float) -> None:
-        self.rate = rate
+    def __init__(self, model: Miniature) -> None:
         outer = {id(model.unet.input_blocks[0][0].weight), id(model.unet.out[2].weight)}
         outer |= {id(layer.weight) for layer in model.modules() if isinstance(layer, torch.nn.Embedding)}
         self.inner = [p for p in model.parameters() if p.ndim > 1 and id(p) not in outer]
@@ -134,19 +144,19 @@ class Optimizer:
         others = [p for p in model.parameters() if id(p) not in chosen]
         self.matrices = [torch.nn.Parameter(p.detach().flatten(1)) for p in self.inner]  # the same storage
         self.parts: list[torch.optim.Optimizer] = [
-            torch.optim.Muon(self.matrices, lr=rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
-            torch.optim.AdamW(others, lr=rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True),
+            torch.optim.Muon(self.matrices, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.AdamW(others, betas=(0.9, 0.98), weight_decay=0.01, fused=True),
         ]
         self.parameters = [*self.inner, *others]
 
-    def step(self, factor: float) -> None:
-        """One step at `factor` times the rate; clears the gradients."""
+    def step(self, rate: float) -> None:
+        """One step; clears the gradients."""
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         for matrix, parameter in zip(self.matrices, self.inner, strict=True):
             matrix.grad = None if parameter.grad is None else parameter.grad.flatten(1)
         for part in self.parts:
             for group in part.param_groups:
-                group["lr"] = self.rate * factor
+                group["lr"] = rate
             part.step()
         for parameter in self.parameters:
             parameter.grad = None
@@ -166,7 +176,7 @@ class Run:
         torch.manual_seed(plan.seed)
         self.model, self.average, self.teacher = Miniature(), Miniature(), Miniature()
         self.average.load_state_dict(self.model.state_dict())
-        self.optimizer = Optimizer(self.model, plan.rate)
+        self.optimizer = Optimizer(self.model)
         self.step = 0
 
     def load(self, file: Path) -> None:
@@ -204,12 +214,13 @@ def train(work: Path, plan: Plan) -> None:
             run.begin_guided_stage()
         rng = np.random.default_rng([plan.seed, 77, step])
         generator = torch.Generator().manual_seed(plan.seed * 1_000_003 + step)
-        index = rng.integers(len(scenes), size=plan.batch)
+        batch = plan.batch_at(step)
+        index = rng.integers(len(scenes), size=batch)
         texts = ["" if rng.random() < DROP_CAPTION else caption(rng, scenes[i]) for i in index]
         tokens = tokenize(texts, rng)
         x0 = latents[index].float()
         # Stratified timesteps lower the variance of the loss at no cost.
-        t = ((torch.arange(plan.batch) + torch.rand(plan.batch, generator=generator)) / plan.batch * 1000).long()
+        t = ((torch.arange(batch) + torch.rand(batch, generator=generator)) / batch * 1000).long()
         signal, sigma = alphas[t].sqrt().view(-1, 1, 1, 1), (1 - alphas[t]).sqrt().view(-1, 1, 1, 1)
         noise = torch.randn(x0.shape, generator=generator)
         x = signal * x0 + sigma * noise
@@ -223,7 +234,7 @@ def train(work: Path, plan: Plan) -> None:
             output = run.model(x, t, tokens)
         loss = F.mse_loss(output.float(), target)
         loss.backward()
-        run.optimizer.step(cosine(step, plan.steps))
+        run.optimizer.step(plan.rate_at(step))
         run.update_average(EMA_GUIDED if guided else min(EMA, (step + 1) / (step + 10)))
         run.step += 1
         losses.append(loss.item())
@@ -241,9 +252,12 @@ def main() -> None:
     parser.add_argument("--guidance", type=float, default=3.0)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rate", type=float, default=6e-4)
+    parser.add_argument("--guided-batch", type=int, default=16)
+    parser.add_argument("--guided-rate", type=float, default=3e-4)
     a = parser.parse_args()
     import_host()
-    train(a.work, Plan(a.steps, a.guided_from, a.guidance, a.batch, a.rate, a.seed))
+    plan = Plan(a.steps, a.guided_from, a.guidance, a.batch, a.rate, a.guided_batch, a.guided_rate, a.seed)
+    train(a.work, plan)
 
 
 if __name__ == "__main__":
