@@ -91,11 +91,11 @@ def _kernel(x: Features, y: Features) -> Features:
 class RealismJudge:
     """Tells real pictures from corrupted copies: logistic regression on features of a classifier.
 
-    `features` maps uint8 [B, H, W, 3] to [B, d], such as `Classifier.features`. `real` are pictures as they should be,
-    uint8 [N, H, W, 3], 60 or more: un-ablated ones of the model, or drawings and reconstructions. None of them may be
-    judged later. Two thirds and a corrupted copy of each (all kinds in turn) are what it learns; on the rest it sets
-    the threshold at which 5 % of real pictures are rejected. `seed` decides the split and the corruptions; the same
-    inputs give the same judge.
+    `features` maps uint8 [B, H, W, 3] to [B, d], such as `Classifier.features`, or those of several classifiers side by
+    side, which see more. `real` are pictures as they should be, uint8 [N, H, W, 3]: un-ablated ones of the model, or
+    drawings and reconstructions; 60 are the least, several hundred make a much better judge. None of them may be judged
+    later. Two thirds and a corrupted copy of each kind are what it learns; on the rest it sets the threshold at which
+    5 % of real pictures are rejected. `seed` decides split and corruptions; the same inputs give the same judge.
     Errors: `SaeuronError` for too few real pictures, or if scikit-learn is not installed.
     """
 
@@ -113,14 +113,15 @@ class RealismJudge:
         self._features = features
         order = np.random.default_rng(seed).permutation(len(real))
         learnt, held_out = np.split(real[order], [len(real) * 2 // 3])
-        kinds = list(CORRUPTIONS)
-        spoilt = [corrupt(learnt[number :: len(kinds)], kind, seed) for number, kind in enumerate(kinds)]
+        spoilt = [corrupt(learnt, kind, seed) for kind in CORRUPTIONS]
         x = np.concatenate([_features(features(part)) for part in (learnt, *spoilt)])
         is_real = np.arange(len(x)) < len(learnt)
-        self._model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000)).fit(x, is_real)
+        regression = LogisticRegression(class_weight="balanced", max_iter=2000)
+        self._model = make_pipeline(StandardScaler(), regression).fit(x, is_real)
         self._threshold = float(np.quantile(self.realism(held_out), REJECTED_REAL))
-        self.caught = {kind: self.rejected_share(corrupt(held_out, kind, seed + 1)) for kind in kinds}
-        """Share of corrupted copies of the held-out real pictures that it rejects, by kind: what it can see."""
+        self.caught = {kind: self.rejected_share(corrupt(held_out, kind, seed + 1)) for kind in CORRUPTIONS}
+        """Share of corrupted copies of the held-out real pictures that it rejects, by kind: what it can see. Below 1
+        also because shuffling or blurring a plain background changes nothing."""
 
     def realism(self, pictures: Pixels) -> NDArray[np.float64]:
         """Log-odds of being real, float64 [B]."""

@@ -63,7 +63,7 @@ class Classifier:
         hook = self._head.register_forward_pre_hook(lambda _module, inputs: read.append(inputs[0]))
         try:
             for start in range(0, len(pictures), BATCH):
-                pixels = self._prepare(np.ascontiguousarray(pictures[start : start + BATCH])).to(device)
+                pixels = self._prepare(pictures[start : start + BATCH].copy()).to(device)
                 yield self.module(pixels).float(), read.pop().float()
         finally:
             hook.remove()
