@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from reprlib import repr as brief  # what strangers wrote may be long
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from .errors import SaeuronError
 from .intervention import HALVES, Acting
+from .regions import check_region, token_weights
 from .sae import SparseAutoencoder
 
 MAX_FEATURES = 1000
@@ -52,8 +52,8 @@ class Steering(Acting):
                 raise SaeuronError(f"Feature {index}: its index must be 0 or more and its strength finite.")
         if self.halves not in HALVES:
             raise SaeuronError(f"Unknown halves {self.halves!r}; choose one of {', '.join(HALVES)}.")
-        if self.region is not None and (self.region.ndim != 3 or not self.region.numel()):
-            raise SaeuronError(f"A mask has the shape [masks, height, width], found {list(self.region.shape)}.")
+        if self.region is not None:
+            check_region(self.region)
 
     def check_features(self, n: int) -> None:
         """Errors: `SaeuronError` if a feature is not one of an SAE with `n` features."""
@@ -70,12 +70,11 @@ class Steering(Acting):
         return torch.tensor(strengths, dtype=torch.float32, device=device) @ rows
 
     def weights(self, pictures: Sequence[int], height: int, width: int, device: torch.device) -> Tensor:
-        """How much is added at each token: float32 [len(pictures), height, width, 1], the mask's mean over the token."""
+        """How much is added at each token: float32 [len(pictures), height, width, 1]."""
         if self.region is None:
             return torch.ones(len(pictures), height, width, 1, device=device)
-        masks = F.interpolate(self.region.float().clamp(0, 1).unsqueeze(1), (height, width), mode="area")
-        chosen = [picture % len(masks) for picture in pictures]
-        return masks[chosen].permute(0, 2, 3, 1).to(device)  # B1HW -> BHW1
+        masks = token_weights(self.region, height, width)
+        return masks[[picture % len(masks) for picture in pictures]].unsqueeze(-1).to(device)
 
 
 def steer(

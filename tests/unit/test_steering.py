@@ -78,7 +78,7 @@ def test_what_can_not_be():
         Steering(((3, 1.0),), halves="left")
     with pytest.raises(SaeuronError, match="masks, height, width"):
         Steering(((3, 1.0),), torch.ones(8, 8))
-    with pytest.raises(SaeuronError, match="no feature 40: .* 0 to 39"):
+    with pytest.raises(SaeuronError, match=r"no feature 40: .* 0 to 39"):
         Steering(((40, 1.0),)).check_features(N)
     with pytest.raises(SaeuronError, match="not finite"):
         steer(random_sae(D, N, K, 4), [Steering(((3, 1e38), (4, 1e38)))], 1.0, [0, 1], block(4, dtype=torch.float16))
