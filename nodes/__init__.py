@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from comfy_api.v0_0_2 import ComfyExtension, io
 
+from .compare import SaeuronCompare
+from .feature_report import SaeuronFeatureReport
 from .feature_sets import SaeuronLoadFeatureSet, SaeuronSaveFeatureSet, SaeuronSelectFeatures
+from .find import SaeuronFeaturesByIndex, SaeuronFindFeatures
+from .heatmap import SaeuronFeatureExamples, SaeuronFeatureHeatmap
 from .load import SaeuronLoadMiniature, SaeuronLoadSAE
 from .statistics import SaeuronCollectStatistics
+from .steer import SaeuronSteerFeatures
 from .unlearn import SaeuronUnlearn
 
 
@@ -20,6 +25,13 @@ class SaeuronExtension(ComfyExtension):
             SaeuronSaveFeatureSet,
             SaeuronUnlearn,
             SaeuronLoadMiniature,
+            SaeuronSteerFeatures,
+            SaeuronFindFeatures,
+            SaeuronFeaturesByIndex,
+            SaeuronFeatureHeatmap,
+            SaeuronFeatureExamples,
+            SaeuronFeatureReport,
+            SaeuronCompare,
         ]
 
 

@@ -90,11 +90,11 @@ def steer(
     where there are none to change, `block_output` itself is returned.
     Errors: `SaeuronError` if the result is not finite.
     """
-    device = block_output.device
+    device, (height, width) = block_output.device, block_output.shape[1:3]
     added: Tensor | None = None
     for steering in steerings:
         if steering.acts_at(sigma) and (direction := steering.direction(sae, device)) is not None:
-            part = steering.weights(pictures, *block_output.shape[1:3], device) * direction
+            part = steering.weights(pictures, height, width, device) * direction
             added = part if added is None else added + part
     if added is None:
         return block_output

@@ -122,7 +122,8 @@ def heated(picture: np.ndarray, values: np.ndarray, highest: float) -> np.ndarra
     colours = colormaps[HEAT](activations[..., 0] / (highest or 1.0))[..., :3] * 255
     grey = np.repeat(picture.mean(-1, keepdims=True), 3, -1)
     opacity = np.where(activations > 0, OPACITY, 0.0)
-    return (grey * (1 - opacity) + colours * opacity).round().astype(np.uint8)
+    blended: np.ndarray = grey * (1 - opacity) + colours * opacity
+    return blended.round().astype(np.uint8)
 
 
 def feature_bars(title: str, features: Sequence[Feature], labels: Mapping[int, str], rows: int = 0) -> np.ndarray:
