@@ -153,7 +153,7 @@ def feature_bars(title: str, features: Sequence[Feature], labels: Mapping[int, s
         if not axis.patches:
             axis.text(0.5, 0.5, "not known", ha="center", transform=axis.transAxes)
         elif len(columns) > 1:
-            axis.legend(fontsize=7)
+            axis.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=2)  # no bar lies below
     return _rendered(figure)
 
 
