@@ -1,38 +1,18 @@
-"""The pack's ComfyUI nodes, one family a file."""
+"""The pack's ComfyUI nodes. Nothing of the host is imported before it is known to have what they use."""
 
 from __future__ import annotations
 
-from comfy_api.v0_0_2 import ComfyExtension, io
+from typing import TYPE_CHECKING
 
-from .clip_similarity import SaeuronClipSimilarity, SaeuronLoadMiniatureClip
-from .evaluation import SaeuronLoadClassifier, SaeuronRetainAccuracy, SaeuronUnlearningAccuracy
-from .feature_sets import SaeuronLoadFeatureSet, SaeuronSaveFeatureSet, SaeuronSelectFeatures
-from .load import SaeuronLoadMiniature, SaeuronLoadSAE
-from .statistics import SaeuronCollectStatistics
-from .sweep import SaeuronMultiplierSweep
-from .unlearn import SaeuronUnlearn
-from .unsafe_content import SaeuronUnsafeContent
+from .host.requirements import check_host
 
-
-class SaeuronExtension(ComfyExtension):
-    async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [
-            SaeuronLoadSAE,
-            SaeuronCollectStatistics,
-            SaeuronSelectFeatures,
-            SaeuronLoadFeatureSet,
-            SaeuronSaveFeatureSet,
-            SaeuronUnlearn,
-            SaeuronLoadMiniature,
-            SaeuronLoadClassifier,
-            SaeuronUnlearningAccuracy,
-            SaeuronRetainAccuracy,
-            SaeuronLoadMiniatureClip,
-            SaeuronClipSimilarity,
-            SaeuronMultiplierSweep,
-            SaeuronUnsafeContent,
-        ]
+if TYPE_CHECKING:
+    from .extension import SaeuronExtension
 
 
 async def comfy_entrypoint() -> SaeuronExtension:
+    """What the host calls. Errors: `ImportError` for a host that is too old or too new."""
+    check_host()
+    from .extension import SaeuronExtension
+
     return SaeuronExtension()

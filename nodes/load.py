@@ -9,6 +9,7 @@ from comfy_api.v0_0_2 import io
 from ..saeuron.base_models import BASE_MODELS
 from ..saeuron.checkpoints import Placement, load_sae
 from ..saeuron.hookpoints import FAMILIES, canonical_name, hookpoints_of
+from ..saeuron.labels import labels_path, read_labels
 from ..saeuron.sae import KINDS
 from .host.folders import find_sae, fingerprint, list_saes
 from .host.sockets import CATEGORY, SAE, HostedSAE
@@ -52,8 +53,9 @@ class SaeuronLoadSAE(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, sae_name: str, **_: Any) -> tuple[str, int, int]:
-        return fingerprint(find_sae(sae_name))
+    def fingerprint_inputs(cls, sae_name: str, **_: Any) -> Any:
+        labels = labels_path(path := find_sae(sae_name))
+        return fingerprint(path), fingerprint(labels) if labels else None
 
     @classmethod
     def execute(cls, sae_name: str, hookpoint: str, kind: str, base_model: str) -> io.NodeOutput:
@@ -66,13 +68,16 @@ class SaeuronLoadSAE(io.ComfyNode):
             "kind": kind if kind != FROM_FILE else "",
             "base_model": base_model if base_model != FROM_FILE else "",
         }
-        loaded = load_sae(find_sae(sae_name), Placement(**chosen), operations=comfy.ops.manual_cast)
+        path = find_sae(sae_name)
+        loaded = load_sae(path, Placement(**chosen), operations=comfy.ops.manual_cast)
+        labels = labels_path(path)
         patcher = comfy.model_patcher.ModelPatcher(
             loaded.sae,
             load_device=comfy.model_management.get_torch_device(),
             offload_device=comfy.model_management.unet_offload_device(),
         )
-        return io.NodeOutput(HostedSAE(patcher, loaded.identity))
+        known = read_labels(labels, loaded.identity.n) if labels else {}
+        return io.NodeOutput(HostedSAE(patcher, loaded.identity, known))
 
 
 class SaeuronLoadMiniature(io.ComfyNode):

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import comfy.samplers
 from comfy_api.v0_0_2 import io
 
 from ..saeuron.errors import SaeuronError
+from ..saeuron.evaluation.painting import shots_of
 from ..saeuron.prompts import parse_prompts
 from ..saeuron.statistics import ActivationStatistics
-from .host.recording import with_recorder
-from .host.sampling import Progress, SamplingSettings, encode_prompts, sample, schedule
+from .host.recording import record_pictures
+from .host.sampling import SamplingSettings, sampling_inputs, schedule
 from .host.sockets import CATEGORY, SAE, STATISTICS, HostedSAE
 from .host.unet import find_site
-
-MAX_SIZE = 4096
 
 
 class SaeuronCollectStatistics(io.ComfyNode):
@@ -36,20 +34,7 @@ class SaeuronCollectStatistics(io.ComfyNode):
                     multiline=True,
                     tooltip="One prompt a line, 30 or more for a good estimate. Lines that begin with # are left out.",
                 ),
-                io.Combo.Input("sampler_name", options=comfy.samplers.KSampler.SAMPLERS, default="euler"),
-                io.Combo.Input("scheduler", options=comfy.samplers.KSampler.SCHEDULERS, default="sgm_uniform"),
-                io.Int.Input("steps", default=4, min=1, max=1000, tooltip="As many as when you draw pictures."),
-                io.Float.Input("cfg", default=1.0, min=0.0, max=100.0, step=0.1, tooltip="As when you draw pictures."),
-                io.Int.Input("width", default=512, min=64, max=MAX_SIZE, step=32),
-                io.Int.Input("height", default=512, min=64, max=MAX_SIZE, step=32),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=2**64 - 1,
-                    control_after_generate=False,
-                    tooltip="The first picture's seed; each further prompt takes the next one.",
-                ),
+                *sampling_inputs(),
             ],
             outputs=[STATISTICS.Output(display_name="statistics", tooltip="For Select Features.")],
         )
@@ -69,17 +54,11 @@ class SaeuronCollectStatistics(io.ComfyNode):
         height: int,
         seed: int,
     ) -> io.NodeOutput:
-        site = find_site(model, sae.identity)
+        find_site(model, sae.identity)  # first, because it is the mistake that is made most
         texts = parse_prompts(prompts)
         if not texts:
             raise SaeuronError("There are no prompts. Write at least one line that is not a # comment.")
         settings = SamplingSettings(sampler_name, scheduler, steps, cfg, width, height)
-        sigmas = schedule(model, settings)
-        statistics = ActivationStatistics(sae.identity, sigmas[:-1].tolist(), settings.as_dict())
-        recording = with_recorder(model, site, sae, statistics)
-        conditionings = encode_prompts(clip, texts)
-        negative = encode_prompts(clip, [""])[0]
-        progress = Progress(model, len(texts), len(sigmas) - 1)
-        for run, positive in enumerate(conditionings):
-            sample(recording, settings, sigmas, positive, negative, [seed + run], progress.callback(run))
+        statistics = ActivationStatistics(sae.identity, schedule(model, settings)[:-1].tolist(), settings.as_dict())
+        record_pictures(model, clip, sae, settings, shots_of(texts, 1, seed), [statistics.add] * len(texts))
         return io.NodeOutput(statistics)

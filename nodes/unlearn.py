@@ -10,8 +10,9 @@ from ..saeuron.errors import SaeuronError
 from ..saeuron.feature_set import FeatureSet
 from ..saeuron.intervention import HALVES, MODES, RULES, Intervention
 from ..saeuron.tables import effective_factor_table
+from .host.hooking import Preview
 from .host.patching import Patch, add_patch
-from .host.report import show_text
+from .host.report import node_id_of, show_text
 from .host.sockets import CATEGORY, FEATURE_SET, SAE, HostedSAE
 from .host.unet import find_site
 
@@ -97,5 +98,6 @@ class SaeuronUnlearn(io.ComfyNode):
             sigma_end=float(sampling.percent_to_sigma(end_percent)),
             halves=halves,
         )
-        patched = add_patch(model, Patch(site, sae, intervention))
-        return io.NodeOutput(patched, ui=show_text(cls, effective_factor_table(intervention)))
+        factors = effective_factor_table(intervention, sae.labels)
+        patched = add_patch(model, Patch(site, sae, intervention, Preview(node_id_of(cls), factors)))
+        return io.NodeOutput(patched, ui=show_text(cls, factors))

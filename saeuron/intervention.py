@@ -23,8 +23,23 @@ RULES = ("gamma-mu", "gamma", "zero")
 HALVES = ("both", "positive", "negative")
 
 
+class Acting:
+    """When something acts, and on which half of a guided batch. Those who inherit have the fields."""
+
+    sigma_start: float
+    sigma_end: float
+    halves: str
+
+    def acts_at(self, sigma: float) -> bool:
+        return self.sigma_end <= sigma <= self.sigma_start
+
+    def acts_on(self, half: int) -> bool:
+        """`half` as the host numbers them: 0 positive, 1 negative."""
+        return self.halves == "both" or (self.halves == "positive") == (half == 0)
+
+
 @dataclass(frozen=True)
-class Intervention:
+class Intervention(Acting):
     """What is done to one concept at one hookpoint.
 
     ``multiplier`` is gamma. ``sigma_start`` >= sigma >= ``sigma_end`` is where it acts, in the model's noise levels.
@@ -55,13 +70,6 @@ class Intervention:
                 "which the rule gamma-mu needs. Choose the rule gamma or zero, or compute the set with "
                 "Collect Statistics."
             )
-
-    def acts_at(self, sigma: float) -> bool:
-        return self.sigma_end <= sigma <= self.sigma_start
-
-    def acts_on(self, half: int) -> bool:
-        """`half` as the host numbers them: 0 positive, 1 negative."""
-        return self.halves == "both" or (self.halves == "positive") == (half == 0)
 
     def factors(self, step: FeatureStep) -> list[float]:
         """What each of the step's features is multiplied with where it is active: gamma * mu_i(D_c), gamma or 0."""

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from .feature_set import FeatureSet, FeatureStep
 from .intervention import Intervention
+from .labels import named
+from .steering import Steering
+
+NO_LABELS: Mapping[int, str] = {}
 
 
-def feature_set_table(feature_set: FeatureSet) -> str:
-    """One row per feature: score, mean activations, firing rates. Unknown numbers are shown as a dash."""
+def feature_set_table(feature_set: FeatureSet, labels: Mapping[int, str] = NO_LABELS) -> str:
+    """One row per feature: score, mean activations, firing rates, label. Unknown numbers are shown as a dash."""
     lines = [f"{feature_set.concept}: {_count(feature_set)} for {feature_set.sae.describe()}"]
     if feature_set.note:
         lines.append(feature_set.note)
@@ -17,12 +23,12 @@ def feature_set_table(feature_set: FeatureSet) -> str:
         for f in step.features:
             lines.append(
                 f"{f.index:7d}  {_number(f.score, 8)}  {_number(f.mean_concept, 16)}  {_number(f.mean_all, 12)}"
-                f"  {_percent(f.rate_concept, 17)}  {_percent(f.rate_all, 13)}"
+                f"  {_percent(f.rate_concept, 17)}  {_percent(f.rate_all, 13)}  {labels.get(f.index, '')}".rstrip()
             )
     return "\n".join(lines)
 
 
-def effective_factor_table(intervention: Intervention) -> str:
+def effective_factor_table(intervention: Intervention, labels: Mapping[int, str] = NO_LABELS) -> str:
     """What each feature is multiplied with where it is active: the multiplier alone does not tell."""
     lines = [
         f"{intervention.feature_set.concept}: multiplier {intervention.multiplier:g}, rule {intervention.rule}, "
@@ -31,7 +37,24 @@ def effective_factor_table(intervention: Intervention) -> str:
     for step in intervention.feature_set.steps:
         lines.append(_step_title(step))
         for feature, factor in zip(step.features, intervention.factors(step), strict=True):
-            lines.append(f"feature {feature.index}: x {factor:.4g} where above {feature.mean_all or 0.0:.4g}")
+            lines.append(
+                f"feature {named(feature.index, labels)}: x {factor:.4g} where above {feature.mean_all or 0.0:.4g}"
+            )
+    return "\n".join(lines)
+
+
+def strength_table(steering: Steering, labels: Mapping[int, str] = NO_LABELS) -> str:
+    """What is added of each feature."""
+    lines = ["added where the mask says" if steering.region is not None else "added everywhere"]
+    lines += [f"feature {named(index, labels)}: {strength:+g}" for index, strength in steering.strengths]
+    return "\n".join(lines)
+
+
+def edited_tokens_table(steps: Mapping[int, tuple[int, int]]) -> str:
+    """How many tokens of the block were edited in a run; `steps` maps each step, from 0, to (edited, seen)."""
+    edited, seen = (sum(counts) for counts in zip(*steps.values(), strict=True)) if steps else (0, 0)
+    lines = [f"edited in this run: {edited} of {seen} tokens"]
+    lines += [f"  step {step + 1}: {part} of {whole}" for step, (part, whole) in sorted(steps.items())]
     return "\n".join(lines)
 
 

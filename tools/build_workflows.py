@@ -17,7 +17,7 @@ from typing import Any
 from saeuron.json_text import format_json
 from tools.host import REPOSITORY
 from tools.server import ComfyServer
-from tools.workflow_examples import miniature, turbo
+from tools.workflow_examples import features, miniature, turbo
 from tools.workflow_format import Column, build
 
 FOLDER = REPOSITORY / "example_workflows"
@@ -30,6 +30,9 @@ def descriptions() -> dict[str, Sequence[Column]]:
         "unlearn_sdxl_turbo": turbo.UNLEARN,
         "compute_feature_set": miniature.compute_feature_set(),
         "sweep_multiplier": miniature.sweep_multiplier(),
+        "unlearn_several_concepts": features.unlearn_several(),
+        "feature_heatmap": features.feature_heatmap(),
+        "feature_set_by_hand": features.feature_set_by_hand(),
     }
 
 

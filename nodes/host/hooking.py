@@ -7,13 +7,16 @@ other clones never see them, LoRA keys stay as they are, and torch.compile works
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from ...saeuron.errors import SaeuronError
+from ...saeuron.schedule import nearest_step
+from ...saeuron.tables import edited_tokens_table
+from .report import send_text
 from .unet import uncompiled
 
 KEY = "saeuron"
@@ -29,7 +32,26 @@ POSITIVE, NEGATIVE = 0, 1  # the host's numbers in cond_or_uncond
 class Run:
     """What happened in one sampling run. An object, because the host copies lists and dicts for every call."""
 
-    calls = 0
+    def __init__(self) -> None:
+        self.calls = 0
+        self._edited: dict[Hashable, dict[int, tuple[int, int]]] = {}
+
+    def count(self, edit: Hashable, step: int, edited: int, tokens: int) -> None:
+        """`edit` names what was done to the `edited` ones of `tokens` tokens in one call of the UNet at `step`."""
+        steps = self._edited.setdefault(edit, {})
+        before = steps.get(step, (0, 0))
+        steps[step] = before[0] + edited, before[1] + tokens
+
+    def edited(self, edit: Hashable) -> Mapping[int, tuple[int, int]]:
+        """Step -> (tokens edited, tokens seen), over all calls."""
+        return self._edited.get(edit, {})
+
+
+class Preview(NamedTuple):
+    """A node that shows `text`, and below it what the run did."""
+
+    node_id: str | None
+    text: str
 
 
 class HookedUNet:
@@ -50,23 +72,31 @@ class HookedUNet:
             return executor(*args, **kwargs)
 
 
-def warn_if_bypassed(executor: Any, *args: Any, **kwargs: Any) -> Any:
-    """An ``OUTER_SAMPLE`` wrapper: says so if a sampling run ended without the UNet's wrappers having been called.
+class WatchedRun:
+    """An ``OUTER_SAMPLE`` wrapper: when a run has ended, the nodes of `previews`, (edit, its node), show what it did.
 
-    Packs that replace ``UNetModel.forward`` leave wrappers out, and the picture would silently be the plain one.
+    It says so if the UNet's wrappers were never called: packs that replace ``UNetModel.forward`` leave them out, and
+    the picture would silently be the plain one.
     """
-    options = executor.class_obj.model_options.setdefault("transformer_options", {})
-    run = options[RUN] = Run()
-    try:
-        result = executor(*args, **kwargs)
+
+    def __init__(self, previews: tuple[tuple[Hashable, Preview], ...]) -> None:
+        self._previews = previews
+
+    def __call__(self, executor: Any, *args: Any, **kwargs: Any) -> Any:
+        options = executor.class_obj.model_options.setdefault("transformer_options", {})
+        run = options[RUN] = Run()
+        try:
+            result = executor(*args, **kwargs)
+        finally:
+            del options[RUN]
         if not run.calls:
             logging.getLogger("saeuron").warning(
                 "Unlearn had no effect: another custom node replaces the UNet's forward method and leaves out "
                 "ComfyUI's model wrappers. Remove that node from the graph, or disable its pack."
             )
+        for edit, preview in self._previews:
+            send_text(f"{edited_tokens_table(run.edited(edit))}\n{preview.text}", preview.node_id)
         return result
-    finally:
-        del options[RUN]
 
 
 def _hook(reader: Reader, options: Mapping[str, Any]) -> Callable[..., Tensor | None]:
@@ -90,6 +120,14 @@ def current_sigma(options: Mapping[str, Any]) -> float:
     return float(sigmas.flatten()[0])
 
 
+def current_step(options: Mapping[str, Any]) -> int:
+    """The step of the run's schedule that the current call belongs to, from 0; 0 where the schedule is not known."""
+    schedule = options.get("sample_sigmas")
+    steps = [] if schedule is None else [sigma for sigma in schedule.flatten().tolist() if sigma > 0]
+    sigma = current_sigma(options)
+    return nearest_step(steps, sigma) if steps and sigma > 0 else 0
+
+
 def halves_of_rows(options: Mapping[str, Any], batch: int) -> list[int]:
     """For each row of the batch, POSITIVE or NEGATIVE.
 
@@ -100,3 +138,9 @@ def halves_of_rows(options: Mapping[str, Any], batch: int) -> list[int]:
         raise SaeuronError(f"A batch of {batch} can't be split into the {len(chunks)} conditionings the sampler names.")
     rows = batch // len(chunks)
     return [chunk for chunk in chunks for _ in range(rows)]
+
+
+def pictures_of_rows(options: Mapping[str, Any], batch: int) -> list[int]:
+    """For each row of the batch, which picture of the latent's batch it belongs to, from 0."""
+    pictures = batch // len(options.get("cond_or_uncond") or [POSITIVE])
+    return [row % pictures for row in range(batch)]

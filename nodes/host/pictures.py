@@ -21,7 +21,7 @@ def to_pixels(images: Tensor) -> np.ndarray:
 
 def as_image(pictures: np.ndarray) -> Tensor:
     """uint8 [B, H, W, 3] as the host's IMAGE, float32 in 0..1."""
-    return torch.from_numpy(np.ascontiguousarray(pictures)).float() / 255
+    return torch.from_numpy(np.array(pictures)).float() / 255
 
 
 def embed(clip_vision: Any, images: Tensor) -> np.ndarray:

@@ -1,23 +1,28 @@
-"""Reading a hookpoint while the host samples: codes of the conditional half go into statistics, nothing is edited."""
+"""Reading a hookpoint while the host samples: codes of the conditional half are handed on, nothing is edited."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ...saeuron.statistics import ActivationStatistics
+from ...saeuron.evaluation.painting import Shot
+from ...saeuron.sae import SparseCodes
 from .hooking import KEY, POSITIVE, HookedUNet, current_sigma, halves_of_rows
+from .sampling import Progress, SamplingSettings, encode_prompts, sample, schedule
 from .sockets import HostedSAE
-from .unet import Site
+from .unet import Site, find_site
 
 RECORDER_KEY = f"{KEY}-recorder"
 
+Keep = Callable[[float, SparseCodes], None]
+"""Noise level, codes [B, h, w, k]."""
 
-def with_recorder(model: Any, site: Site, sae: HostedSAE, statistics: ActivationStatistics) -> Any:
-    """A clone of `model` that adds what it sees to `statistics`; interventions already on `model` stay and are seen."""
+
+def with_recorder(model: Any, site: Site, sae: HostedSAE, keep: Keep) -> Any:
+    """A clone of `model` that hands what it sees to `keep`; edits already on `model` stay and are seen."""
     from comfy.patcher_extension import WrappersMP
 
     def read(block_input: Tensor, block_output: Tensor, options: Mapping[str, Any]) -> None:
@@ -28,9 +33,37 @@ def with_recorder(model: Any, site: Site, sae: HostedSAE, statistics: Activation
             x = block_output[rows].float()
             if site.kind == "update":
                 x = x - block_input[rows].float()
-            statistics.add(current_sigma(options), sae.module.encode(x))
+            keep(current_sigma(options), sae.module.encode(x))
 
     recording = model.clone()
     recording.set_additional_models(RECORDER_KEY, [sae.patcher])
     recording.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, RECORDER_KEY, HookedUNet(((site.module, read),)))
     return recording
+
+
+def record_pictures(
+    model: Any,
+    clip: Any,
+    sae: HostedSAE,
+    settings: SamplingSettings,
+    shots: Sequence[Shot],
+    keepers: Sequence[Keep],
+) -> list[Tensor]:
+    """Draw each shot and hand what the SAE sees of it to its keeper; the latents, [1, 4, h, w] each.
+
+    At cfg above 1 the negative prompt is empty.
+    """
+    site = find_site(model, sae.identity)
+    sigmas = schedule(model, settings)
+    texts: dict[str, Any] = {}
+    for prompt in ("", *(shot.prompt for shot in shots)):
+        if prompt not in texts:
+            texts[prompt] = encode_prompts(clip, [prompt])[0]
+    progress = Progress(model, len(shots), len(sigmas) - 1)
+    latents = []
+    for run, (shot, keep) in enumerate(zip(shots, keepers, strict=True)):
+        recording = with_recorder(model, site, sae, keep)
+        latents.append(
+            sample(recording, settings, sigmas, texts[shot.prompt], texts[""], [shot.seed], progress.callback(run))
+        )
+    return latents

@@ -12,15 +12,25 @@ import numpy as np
 from comfy_api.v0_0_2 import ui
 
 
+def node_id_of(node: Any) -> str | None:
+    """`node` is the class that executes, with ``io.Hidden.unique_id`` in its schema; None outside a running graph."""
+    hidden = getattr(node, "hidden", None)
+    return None if hidden is None else hidden.unique_id
+
+
+def send_text(text: str, node_id: str | None) -> None:
+    """Show `text` on a node in the browser; nowhere if `node_id` is None or no server runs."""
+    module = sys.modules.get("server")  # not imported: where no server runs, a node must not begin to load one
+    if node_id is not None and module is not None:
+        module.PromptServer.instance.send_progress_text(text, node_id)
+
+
 def show_text(node: Any, text: str) -> ui.PreviewText:
-    """`node` is the class that executes, with ``io.Hidden.unique_id`` in its schema.
+    """`node` is as for `node_id_of`.
 
     The front end draws the ``text`` output of its own PreviewAny only, so it is sent as the node's progress text, too.
     """
-    hidden = getattr(node, "hidden", None)
-    module = sys.modules.get("server")  # not imported: where no server runs, a node must not begin to load one
-    if hidden is not None and hidden.unique_id is not None and module is not None:
-        module.PromptServer.instance.send_progress_text(text, hidden.unique_id)
+    send_text(text, node_id_of(node))
     return ui.PreviewText(text)
 
 

@@ -7,9 +7,44 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+from comfy_api.v0_0_2 import io
 from torch import Tensor
 
 from ...saeuron.errors import SaeuronError
+
+MAX_SIZE = 4096
+
+
+def sampling_inputs() -> list[io.Input]:
+    """The inputs of a node that draws pictures: the fields of `SamplingSettings`, then ``seed``."""
+    import comfy.samplers
+
+    return [
+        io.Combo.Input(
+            "sampler_name",
+            options=comfy.samplers.KSampler.SAMPLERS,
+            default="euler",
+            tooltip="As when you draw pictures.",
+        ),
+        io.Combo.Input(
+            "scheduler",
+            options=comfy.samplers.KSampler.SCHEDULERS,
+            default="sgm_uniform",
+            tooltip="As when you draw pictures.",
+        ),
+        io.Int.Input("steps", default=4, min=1, max=1000, tooltip="As many as when you draw pictures."),
+        io.Float.Input("cfg", default=1.0, min=0.0, max=100.0, step=0.1, tooltip="As when you draw pictures."),
+        io.Int.Input("width", default=512, min=64, max=MAX_SIZE, step=32, tooltip="Of the pictures, in pixels."),
+        io.Int.Input("height", default=512, min=64, max=MAX_SIZE, step=32, tooltip="Of the pictures, in pixels."),
+        io.Int.Input(
+            "seed",
+            default=0,
+            min=0,
+            max=2**64 - 1,
+            control_after_generate=False,
+            tooltip="The first picture's seed; each further picture takes the next one.",
+        ),
+    ]
 
 
 @dataclass(frozen=True)

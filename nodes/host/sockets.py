@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from comfy_api.v0_0_2 import io
@@ -11,9 +13,11 @@ from ...saeuron.sae import SAEIdentity, SparseAutoencoder
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
+    from torch import Tensor
 
 CATEGORY = "SAeUron"
 EVALUATION = f"{CATEGORY}/evaluation"
+FEATURES = f"{CATEGORY}/features"
 
 SAE = io.Custom("SAEURON_SAE")
 STATISTICS = io.Custom("SAEURON_STATISTICS")
@@ -26,6 +30,8 @@ class HostedSAE(NamedTuple):
 
     patcher: ModelPatcher
     identity: SAEIdentity
+    labels: Mapping[int, str] = MappingProxyType({})
+    """What people call its features, by index."""
 
     @property
     def module(self) -> SparseAutoencoder:
@@ -45,3 +51,8 @@ class HostedClassifier(NamedTuple):
         # Whole, because only modules made of the host's own operations can run while a part of them is offloaded.
         comfy.model_management.load_models_gpu([self.patcher], force_full_load=True)
         return self.classifier
+
+
+def region_of(mask: Tensor | None) -> Tensor | None:
+    """The host's MASK, [M, H, W] or from some nodes [H, W], as a region [M, H, W]."""
+    return mask.unsqueeze(0) if mask is not None and mask.ndim == 2 else mask

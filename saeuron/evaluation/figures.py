@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from ..feature_set import Feature
+from ..heatmaps import Heatmap
+from ..labels import named
 from .sweep import SweepPoint
 
 DPI = 100
@@ -19,6 +22,20 @@ NAMES = {
     "retained_accuracy": "other labels still seen",
     "clip_similarity": "CLIP similarity to the un-ablated picture",
 }
+
+HEAT = "cividis"
+"""matplotlib's map that looks alike to people with any colour vision."""
+
+OPACITY = 0.7
+"""Of a map over a picture in grey, which leaves the colours to the map."""
+
+MAX_BARS = 40
+BAR_PANELS = {
+    "score": (("score", "score", "#009E73"),),
+    "mean activation": (("mean_concept", "in the concept", "#D55E00"), ("mean_all", "in all", "#0072B2")),
+    "firing rate": (("rate_concept", "in the concept", "#D55E00"), ("rate_all", "in all", "#0072B2")),
+}
+"""Panel -> (field of `Feature`, legend, one of Okabe and Ito's colours)."""
 
 
 def picture_grid(rows: Sequence[str], columns: Sequence[str], pictures: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
@@ -61,6 +78,85 @@ def sweep_plot(points: Sequence[SweepPoint], title: str) -> np.ndarray:
     axis.grid(alpha=0.3)
     if axis.get_legend_handles_labels()[0]:
         axis.legend(fontsize=8)
+    return _rendered(figure)
+
+
+def heatmap_overlays(picture: np.ndarray, heatmaps: Sequence[Heatmap]) -> np.ndarray:
+    """Each of `heatmaps` over `picture`, uint8 [H, W, 3], with a legend; one scale for all. uint8 [N, h, w, 3]."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    height, width = picture.shape[:2]
+    highest = max(float(heatmap.values.max()) for heatmap in heatmaps)
+    scale = Normalize(0, highest if highest > 0 else 1)
+    size = min(max(width / 100, 4.0), 8.0)
+    overlays = []
+    for heatmap in heatmaps:
+        figure = _figure(size * 1.25, size * height / width + 0.5)
+        axis = figure.subplots()
+        axis.imshow(heated(picture, heatmap.values.numpy(), highest))
+        axis.set(xticks=[], yticks=[])
+        axis.set_title(_wrapped(heatmap.title, 60), fontsize=9)
+        legend = figure.colorbar(ScalarMappable(scale, HEAT), ax=axis, fraction=0.046, pad=0.03)
+        legend.set_label("activation", fontsize=8)
+        overlays.append(_rendered(figure))
+    return np.stack(overlays)
+
+
+def example_grid(
+    heatmaps: Sequence[Heatmap], pictures: Sequence[np.ndarray], patches: Sequence[np.ndarray]
+) -> np.ndarray:
+    """A row for each of `heatmaps`: its picture, the map over it, its strongest patch; one scale. uint8 [h, w, 3]."""
+    highest = max(float(heatmap.values.max()) for heatmap in heatmaps)
+    rows = [
+        [picture, heated(picture, heatmap.values.numpy(), highest), patch]
+        for heatmap, picture, patch in zip(heatmaps, pictures, patches, strict=True)
+    ]
+    return picture_grid([heatmap.title for heatmap in heatmaps], ["picture", "where it fires", "strongest patch"], rows)
+
+
+def heated(picture: np.ndarray, values: np.ndarray, highest: float) -> np.ndarray:
+    """`picture`, uint8 [H, W, 3], in grey with activations [h, w] over it, coloured up to `highest`."""
+    from matplotlib import colormaps
+
+    height, width = picture.shape[:2]
+    rows, columns = (np.arange(size) * count // size for size, count in zip((height, width), values.shape, strict=True))
+    activations = values[rows][:, columns, None]  # each token as a square of pixels
+    colours = colormaps[HEAT](activations[..., 0] / (highest or 1.0))[..., :3] * 255
+    grey = np.repeat(picture.mean(-1, keepdims=True), 3, -1)
+    opacity = np.where(activations > 0, OPACITY, 0.0)
+    blended: np.ndarray = grey * (1 - opacity) + colours * opacity
+    return blended.round().astype(np.uint8)
+
+
+def feature_bars(title: str, features: Sequence[Feature], labels: Mapping[int, str], rows: int = 0) -> np.ndarray:
+    """Score, mean activations and firing rates of `features` as bars; uint8 [h, w, 3].
+
+    At most `MAX_BARS` are drawn, and room is left for `rows` of them, so that figures of several steps have one size.
+    """
+    shown = features[:MAX_BARS]
+    left_out = f" (the first {MAX_BARS} of {len(features)})" if len(features) > MAX_BARS else ""
+    figure = _figure(11, 1.4 + 0.3 * min(max(rows, len(shown), 1), MAX_BARS))
+    figure.suptitle(title + left_out, fontsize=10)
+    names = [_wrapped(named(feature.index, labels), 30) for feature in shown]
+    for axis, (panel, columns) in zip(
+        figure.subplots(1, len(BAR_PANELS), sharey=True), BAR_PANELS.items(), strict=True
+    ):
+        thickness = 0.8 / len(columns)
+        for place, (field, label, colour) in enumerate(columns):
+            known = [(row, getattr(f, field)) for row, f in enumerate(shown) if getattr(f, field) is not None]
+            offset = (place - (len(columns) - 1) / 2) * thickness
+            if known:
+                places, values = zip(*known, strict=True)
+                axis.barh([p + offset for p in places], values, thickness, color=colour, label=label)
+        axis.set_title(panel, fontsize=9)
+        axis.set_yticks(range(len(shown)), names, fontsize=8)
+        axis.set_ylim(len(shown) - 0.4, -0.6)  # the best one on top
+        axis.grid(axis="x", alpha=0.3)
+        if not axis.patches:
+            axis.text(0.5, 0.5, "not known", ha="center", transform=axis.transAxes)
+        elif len(columns) > 1:
+            axis.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=2)  # no bar lies below
     return _rendered(figure)
 
 

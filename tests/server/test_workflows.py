@@ -49,4 +49,4 @@ def test_each_is_offered_and_converts(server: ComfyServer, name: str) -> None:
 def test_each_runs_to_pictures(server: ComfyServer, name: str) -> None:
     outputs = server.run(to_api(load(name), server.object_info()))
     pictures = [server.image(entry) for output in outputs.values() for entry in output.get("images", [])]
-    assert pictures and all(picture.shape == (192, 192, 3) and picture.std() > 5 for picture in pictures)
+    assert pictures and all(min(picture.shape[:2]) >= 192 and picture.std() > 5 for picture in pictures)

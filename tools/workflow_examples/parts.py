@@ -29,6 +29,19 @@ def prompt(text: str) -> Node:
     return Node("prompt", "CLIPTextEncode", {"clip": CLIP, "text": text}, title="Prompt", room=70)
 
 
-def unlearn(rule: str, multiplier: float) -> Node:
-    inputs = {"model": MODEL, "sae": SAE, "feature_set": FEATURE_SET, "multiplier": multiplier, "rule": rule}
-    return Node("unlearn", "SaeuronUnlearn", inputs, room=140)
+def unlearn(
+    rule: str,
+    multiplier: float,
+    key: str = "unlearn",
+    model: From = MODEL,
+    features: From = FEATURE_SET,
+    title: str = "",
+) -> Node:
+    inputs = {"model": model, "sae": SAE, "feature_set": features, "multiplier": multiplier, "rule": rule}
+    return Node(key, "SaeuronUnlearn", inputs, title=title, room=140)
+
+
+def compare(before: From, after: From, after_label: str) -> Node:
+    """Before and after in one picture."""
+    inputs = {"before": before, "after": after, "before_label": "Before", "after_label": after_label}
+    return Node("compare", "SaeuronCompare", inputs, room=230)

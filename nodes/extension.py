@@ -1,0 +1,46 @@
+"""The pack's ComfyUI nodes, one family a file."""
+
+from __future__ import annotations
+
+from comfy_api.v0_0_2 import ComfyExtension, io
+
+from .clip_similarity import SaeuronClipSimilarity, SaeuronLoadMiniatureClip
+from .compare import SaeuronCompare
+from .evaluation import SaeuronLoadClassifier, SaeuronRetainAccuracy, SaeuronUnlearningAccuracy
+from .feature_report import SaeuronFeatureReport
+from .feature_sets import SaeuronLoadFeatureSet, SaeuronSaveFeatureSet, SaeuronSelectFeatures
+from .find import SaeuronFeaturesByIndex, SaeuronFindFeatures
+from .heatmap import SaeuronFeatureExamples, SaeuronFeatureHeatmap
+from .load import SaeuronLoadMiniature, SaeuronLoadSAE
+from .statistics import SaeuronCollectStatistics
+from .steer import SaeuronSteerFeatures
+from .sweep import SaeuronMultiplierSweep
+from .unlearn import SaeuronUnlearn
+from .unsafe_content import SaeuronUnsafeContent
+
+
+class SaeuronExtension(ComfyExtension):
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        return [
+            SaeuronLoadSAE,
+            SaeuronCollectStatistics,
+            SaeuronSelectFeatures,
+            SaeuronLoadFeatureSet,
+            SaeuronSaveFeatureSet,
+            SaeuronUnlearn,
+            SaeuronLoadMiniature,
+            SaeuronLoadClassifier,
+            SaeuronUnlearningAccuracy,
+            SaeuronRetainAccuracy,
+            SaeuronLoadMiniatureClip,
+            SaeuronClipSimilarity,
+            SaeuronMultiplierSweep,
+            SaeuronUnsafeContent,
+            SaeuronSteerFeatures,
+            SaeuronFindFeatures,
+            SaeuronFeaturesByIndex,
+            SaeuronFeatureHeatmap,
+            SaeuronFeatureExamples,
+            SaeuronFeatureReport,
+            SaeuronCompare,
+        ]

@@ -1,0 +1,85 @@
+"""Adding features, as the sdxl-unbox app does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.v0_0_2 import io
+from torch import Tensor
+
+from ..saeuron.errors import SaeuronError
+from ..saeuron.intervention import HALVES
+from ..saeuron.steering import Steering, parse_strengths
+from ..saeuron.tables import strength_table
+from .host.hooking import Preview
+from .host.patching import Patch, add_patch
+from .host.report import node_id_of, show_text
+from .host.sockets import CATEGORY, SAE, HostedSAE, region_of
+from .host.unet import find_site
+
+
+class SaeuronSteerFeatures(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SaeuronSteerFeatures",
+            display_name="Steer Features",
+            category=CATEGORY,
+            description="Adds SAE features while the model draws, each with a strength of its own, everywhere or "
+            "where a mask says. Below 0 they are taken away.",
+            inputs=[
+                io.Model.Input("model", tooltip="The model to patch; it is not changed itself."),
+                SAE.Input("sae", tooltip="From Load SAE; the indices are those of its features."),
+                io.String.Input(
+                    "strengths",
+                    multiline=True,
+                    default="",
+                    tooltip="One feature a line, as index: strength, for example 123: -4.5. A strength is an "
+                    "activation: look at a feature's mean or highest activation to choose it.",
+                ),
+                io.Float.Input(
+                    "start_percent", default=0.0, min=0.0, max=1.0, step=0.01, tooltip="From this part of sampling on."
+                ),
+                io.Float.Input(
+                    "end_percent", default=1.0, min=0.0, max=1.0, step=0.01, tooltip="Up to this part of sampling."
+                ),
+                io.Combo.Input(
+                    "halves",
+                    options=list(HALVES),
+                    default="both",
+                    tooltip="Which half of a guided batch is edited. At cfg 1 there is only the positive one.",
+                ),
+                io.Mask.Input(
+                    "mask", optional=True, tooltip="Where in the picture features are added; without it, everywhere."
+                ),
+            ],
+            outputs=[io.Model.Output(tooltip="For a sampler, Unlearn, or another Steer Features.")],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model: Any,
+        sae: HostedSAE,
+        strengths: str,
+        start_percent: float,
+        end_percent: float,
+        halves: str,
+        mask: Tensor | None = None,
+    ) -> io.NodeOutput:
+        if start_percent > end_percent:
+            raise SaeuronError(f"start_percent {start_percent:g} is after end_percent {end_percent:g}; swap them.")
+        site = find_site(model, sae.identity)
+        sampling = model.get_model_object("model_sampling")
+        steering = Steering(
+            parse_strengths(strengths),
+            region_of(mask),
+            sigma_start=float(sampling.percent_to_sigma(start_percent)),
+            sigma_end=float(sampling.percent_to_sigma(end_percent)),
+            halves=halves,
+        )
+        steering.check_features(sae.identity.n)
+        table = strength_table(steering, sae.labels)
+        patched = add_patch(model, Patch(site, sae, steering, Preview(node_id_of(cls), table)))
+        return io.NodeOutput(patched, ui=show_text(cls, table))

@@ -1,0 +1,141 @@
+"""Adding features with signed strengths while the model runs, everywhere or where a mask says.
+
+    out  <-  out + region * sum_i strength_i * W_dec[i]
+
+A strength is in units of the feature's activation: at full region the block's output becomes what it would be if
+f_i were larger by ``strength_i``. This is the turning up and down of Surkov et al., arXiv 2410.22366. Their painting
+app writes the same as ``mask * mean_i * strength``, where mean_i is the feature's mean activation where it is active:
+a strength here is theirs times that mean. Nothing is encoded, so features can be added that are not there at all.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from reprlib import repr as brief  # what strangers wrote may be long
+
+import torch
+from torch import Tensor
+
+from .errors import SaeuronError
+from .intervention import HALVES, Acting
+from .regions import check_region, token_weights
+from .sae import SparseAutoencoder
+
+MAX_FEATURES = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class Steering(Acting):
+    """Features to add at one hookpoint.
+
+    ``region`` says where, float [M, H, W] from 0 to 1 at any resolution, None for everywhere; picture i of a batch
+    takes mask i modulo M. The other fields are as those of `Intervention`.
+    """
+
+    strengths: tuple[tuple[int, float], ...]
+    """(feature index, strength); each feature once."""
+
+    region: Tensor | None = None
+    sigma_start: float = float("inf")
+    sigma_end: float = 0.0
+    halves: str = "both"
+
+    def __post_init__(self) -> None:
+        indices = [index for index, _ in self.strengths]
+        if len(set(indices)) != len(indices):
+            raise SaeuronError(f"A feature is listed twice: {brief(sorted(indices))}. Give each one strength.")
+        for index, strength in self.strengths:
+            if index < 0 or not math.isfinite(strength):
+                raise SaeuronError(f"Feature {index}: its index must be 0 or more and its strength finite.")
+        if self.halves not in HALVES:
+            raise SaeuronError(f"Unknown halves {self.halves!r}; choose one of {', '.join(HALVES)}.")
+        if self.region is not None:
+            check_region(self.region)
+
+    def check_features(self, n: int) -> None:
+        """Errors: `SaeuronError` if a feature is not one of an SAE with `n` features."""
+        if beyond := [index for index, _ in self.strengths if index >= n]:
+            raise SaeuronError(f"There is no feature {max(beyond)}: the connected SAE's features are 0 to {n - 1}.")
+
+    def direction(self, sae: SparseAutoencoder, device: torch.device) -> Tensor | None:
+        """``sum_i strength_i * W_dec[i]``, float32 [d]; None if all strengths are 0."""
+        chosen = [(index, strength) for index, strength in self.strengths if strength]
+        if not chosen:
+            return None
+        indices, strengths = zip(*chosen, strict=True)
+        rows = sae.decoder_rows(torch.tensor(indices, dtype=torch.int64, device=device))
+        return torch.tensor(strengths, dtype=torch.float32, device=device) @ rows
+
+    def weights(self, pictures: Sequence[int], height: int, width: int, device: torch.device) -> Tensor:
+        """How much is added at each token: float32 [len(pictures), height, width, 1]."""
+        if self.region is None:
+            return torch.ones(len(pictures), height, width, 1, device=device)
+        masks = token_weights(self.region, height, width)
+        return masks[[picture % len(masks) for picture in pictures]].unsqueeze(-1).to(device)
+
+
+def steer(
+    sae: SparseAutoencoder,
+    steerings: Sequence[Steering],
+    sigma: float,
+    pictures: Sequence[int],
+    block_output: Tensor,
+) -> Tensor:
+    """The block's output [B, H, W, d] after `steerings` at noise level `sigma`; row b belongs to picture `pictures[b]`.
+
+    Computed in float32, returned in the output's dtype. Tokens to which nothing is added keep their exact bits, and
+    where there are none to change, `block_output` itself is returned.
+    Errors: `SaeuronError` if the result is not finite.
+    """
+    device, (height, width) = block_output.device, block_output.shape[1:3]
+    added: Tensor | None = None
+    for steering in steerings:
+        if steering.acts_at(sigma) and (direction := steering.direction(sae, device)) is not None:
+            part = steering.weights(pictures, height, width, device) * direction
+            added = part if added is None else added + part
+    if added is None:
+        return block_output
+    touched = (added != 0).any(-1, keepdim=True)
+    steered = torch.where(touched, (block_output.float() + added).to(block_output.dtype), block_output)
+    if not torch.isfinite(steered).all():
+        raise SaeuronError(
+            "The steered activation is not finite. Move the strengths closer to 0, or run the model in bfloat16 or "
+            "float32."
+        )
+    return steered
+
+
+_LINE = re.compile(r"([0-9]{1,9})\s*:\s*(\S+)")
+
+
+def parse_strengths(text: str) -> tuple[tuple[int, float], ...]:
+    """Lines ``index: strength``; empty lines and what follows a # are left out.
+
+    Errors: `SaeuronError` naming the line, for none or too many, and for a feature that is listed twice.
+    """
+    strengths: dict[int, float] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if not (entry := line.partition("#")[0].strip()):
+            continue
+        match = _LINE.fullmatch(entry)
+        strength = _finite(match.group(2)) if match else None
+        if match is None or strength is None:
+            raise SaeuronError(f"Line {number}, {entry[:80]!r}: write a feature and its strength like 123: -4.5.")
+        index = int(match.group(1))
+        if index in strengths:
+            raise SaeuronError(f"Line {number}: feature {index} is listed twice.")
+        strengths[index] = strength
+    if not 1 <= len(strengths) <= MAX_FEATURES:
+        raise SaeuronError(f"List 1 to {MAX_FEATURES} features, one a line, like 123: -4.5; found {len(strengths)}.")
+    return tuple(strengths.items())
+
+
+def _finite(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None

@@ -1,0 +1,63 @@
+"""What a person sees: templates, the run, the slider, the help page."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tools.build_workflows import FOLDER
+from tools.server import ComfyServer
+from tools.workflows import to_api
+
+NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
+DEPENDS_ON_THE_SLIDER = {"SaeuronUnlearn", "KSampler", "VAEDecode", "PreviewImage"}
+
+
+def _inputs(prompt: dict[str, Any]) -> dict[str, tuple[str, dict[str, Any]]]:
+    return {id_: (node["class_type"], node["inputs"]) for id_, node in prompt.items()}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_template_opens_as_it_was_saved(seen: dict[str, Any], server: ComfyServer, name: str) -> None:
+    opened = seen["templates"][name]
+    assert opened["missing"] == []
+    expected = to_api(json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8")), server.object_info())
+    assert _inputs(opened["prompt"]) == _inputs(expected)
+
+
+def _after(run: dict[str, Any], seen: dict[str, Any], server: ComfyServer) -> np.ndarray:
+    """The picture of the node titled After, from whichever run drew it."""
+    prompt = seen["templates"]["unlearn_miniature"]["prompt"]
+    (after,) = [id_ for id_, node in prompt.items() if node["_meta"]["title"] == "After"]
+    return server.image(run["images"][after][0])
+
+
+def test_the_run_button_gives_pictures(seen: dict[str, Any], server: ComfyServer) -> None:
+    assert seen["first"]["ended"] == "success"
+    assert _after(seen["first"], seen, server).shape == (192, 192, 3)
+
+
+@pytest.mark.parametrize(("run", "slider"), [("second", "slider"), ("live", "sliderLive")])
+def test_the_slider_changes_the_picture_and_runs_nothing_else(
+    seen: dict[str, Any], server: ComfyServer, run: str, slider: str
+) -> None:
+    """`live`: with the front end's "run on change" nothing else is clicked."""
+    assert seen[slider]["before"] != seen[slider]["after"]
+    assert seen[run]["ended"] == "success"
+    before = seen["first" if run == "second" else "second"]
+    assert not np.array_equal(_after(seen[run], seen, server), _after(before, seen, server))
+    prompt = seen["templates"]["unlearn_miniature"]["prompt"]
+    assert {prompt[id_]["class_type"] for id_ in seen[run]["executing"]} <= DEPENDS_ON_THE_SLIDER
+    classes = {prompt[id_]["class_type"] for id_ in seen[run]["cached"]}
+    assert classes >= {"SaeuronLoadMiniature", "SaeuronLoadSAE", "SaeuronLoadFeatureSet", "CLIPTextEncode"}
+
+
+def test_the_help_page_opens(seen: dict[str, Any]) -> None:
+    assert "When it goes wrong" in seen["help"]
+
+
+def test_the_page_has_no_errors(seen: dict[str, Any]) -> None:
+    assert seen["errors"] == []
