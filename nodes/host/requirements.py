@@ -18,6 +18,7 @@ USED: dict[str, tuple[str, ...]] = {
     "comfy.model_management": (
         "get_torch_device",
         "intermediate_device",
+        "load_models_gpu",
         "unet_dtype",
         "unet_manual_cast",
         "unet_offload_device",
