@@ -10,8 +10,9 @@ from ..saeuron.errors import SaeuronError
 from ..saeuron.evaluation.painting import shots_of
 from ..saeuron.prompts import parse_prompts
 from ..saeuron.statistics import ActivationStatistics
-from .host.recording import record_pictures
-from .host.sampling import SamplingSettings, sampling_inputs, schedule
+from .host.batches import BatchSampler
+from .host.recording import with_recorder
+from .host.sampling import SamplingSettings, sampling_inputs
 from .host.sockets import CATEGORY, SAE, STATISTICS, HostedSAE
 from .host.unet import find_site
 
@@ -54,11 +55,13 @@ class SaeuronCollectStatistics(io.ComfyNode):
         height: int,
         seed: int,
     ) -> io.NodeOutput:
-        find_site(model, sae.identity)  # first, because it is the mistake that is made most
+        site = find_site(model, sae.identity)  # first, because it is the mistake that is made most
         texts = parse_prompts(prompts)
         if not texts:
             raise SaeuronError("There are no prompts. Write at least one line that is not a # comment.")
         settings = SamplingSettings(sampler_name, scheduler, steps, cfg, width, height)
-        statistics = ActivationStatistics(sae.identity, schedule(model, settings)[:-1].tolist(), settings.as_dict())
-        record_pictures(model, clip, sae, settings, shots_of(texts, 1, seed), [statistics.add] * len(texts))
+        sampler = BatchSampler(model, clip, settings, len(texts))
+        statistics = ActivationStatistics(sae.identity, sampler.sigmas[:-1].tolist(), settings.as_dict())
+        for _ in sampler.run(with_recorder(model, site, sae, statistics.add), shots_of(texts, 1, seed)):
+            pass  # the recorder has seen it; the picture itself is not needed
         return io.NodeOutput(statistics)

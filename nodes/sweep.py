@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import comfy.samplers
 import numpy as np
 from comfy_api.v0_0_2 import io
 
@@ -17,10 +16,8 @@ from ..saeuron.prompts import parse_multipliers, parse_prompts, split_labels
 from .host.painting import HostPainter
 from .host.pictures import as_image, embed
 from .host.report import keep_unfinished, show_text
-from .host.sampling import SamplingSettings
+from .host.sampling import SamplingSettings, sampling_inputs
 from .host.sockets import CLASSIFIER, EVALUATION, FEATURE_SET, SAE, HostedClassifier, HostedSAE
-
-MAX_SIZE = 4096
 
 
 class SaeuronMultiplierSweep(io.ComfyNode):
@@ -56,24 +53,11 @@ class SaeuronMultiplierSweep(io.ComfyNode):
                     "see before a bar: dogs | a dog on the left.",
                 ),
                 io.Int.Input("seeds", default=2, min=1, max=64, tooltip="How many pictures of each prompt."),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=2**64 - 1,
-                    control_after_generate=False,
-                    tooltip="The first picture's seed; each further picture takes the next one.",
-                ),
                 io.Combo.Input("mode", options=list(MODES), default="exact", tooltip="As on Unlearn."),
                 io.Combo.Input(
                     "rule", options=[r for r in RULES if r != "zero"], default="gamma-mu", tooltip="As on Unlearn."
                 ),
-                io.Combo.Input("sampler_name", options=comfy.samplers.KSampler.SAMPLERS, default="euler"),
-                io.Combo.Input("scheduler", options=comfy.samplers.KSampler.SCHEDULERS, default="sgm_uniform"),
-                io.Int.Input("steps", default=4, min=1, max=1000),
-                io.Float.Input("cfg", default=1.0, min=0.0, max=100.0, step=0.1),
-                io.Int.Input("width", default=512, min=64, max=MAX_SIZE, step=32),
-                io.Int.Input("height", default=512, min=64, max=MAX_SIZE, step=32),
+                *sampling_inputs(),
                 CLASSIFIER.Input("classifier", optional=True, tooltip="Says whether the concept is still seen."),
                 io.String.Input(
                     "concept_label", default="", optional=True, tooltip="What the classifier calls the concept."

@@ -10,7 +10,7 @@ from torch import Tensor
 from .drawings import OBJECTS, STYLES
 from .text import tokenize
 from .train_autoencoder import load_autoencoder
-from .train_classifiers import JUDGES, small
+from .train_classifiers import JUDGES
 from .train_diffusion import Miniature, load_average, noise_schedule
 from .training import import_host, training_parser
 
@@ -38,15 +38,12 @@ def euler(model: Miniature, tokens: Tensor, steps: int, cfg: float, seed: int) -
 @torch.inference_mode()
 def judge(work: Path, classifiers: Path, per_cell: int, steps: int, cfg: float, seed: int) -> None:
     from PIL import Image
-    from transformers import AutoModelForImageClassification
+
+    from saeuron.evaluation.classifier import Classifier
 
     model, trained = load_average(work)
     autoencoder = load_autoencoder(work)
-    judges = {
-        name: AutoModelForImageClassification.from_pretrained(classifiers / name, dtype=torch.float32)
-        for name in JUDGES
-        if (classifiers / name).exists()
-    }
+    judges = {name: Classifier(classifiers / name) for name in JUDGES if (classifiers / name).exists()}
     cells = [(o, s) for o in OBJECTS for s in STYLES] * per_cell
     hits = {name: torch.zeros(20) if name == "objects" else torch.zeros(5) for name in JUDGES}
     rows = []
@@ -56,12 +53,11 @@ def judge(work: Path, classifiers: Path, per_cell: int, steps: int, cfg: float, 
         tokens = tokenize([f"a {n} in {s} style" for n, (_, s) in zip(names, part, strict=True)])
         with torch.autocast("cpu", torch.bfloat16):
             pictures = autoencoder.taesd_decoder(euler(model, tokens, steps, cfg, seed + start))
-        pictures = pictures.float().clamp(0, 1).mul(255).permute(0, 2, 3, 1)
-        rows.append(pictures.byte())
+        rows.append(pictures.float().clamp(0, 1).mul(255).round().permute(0, 2, 3, 1).byte())
         for name, classifier in judges.items():
-            guess = classifier(pixel_values=small(pictures).float().div(127.5).sub(1)).logits.argmax(1)
-            truth = torch.tensor([JUDGES[name].index(cell[0] if name == "objects" else cell[1]) for cell in part])
-            hits[name].index_add_(0, truth, (guess == truth).float())
+            for found, cell in zip(classifier.classify(rows[-1].numpy()), part, strict=True):
+                asked = cell[name == "styles"]
+                hits[name][JUDGES[name].index(asked)] += found == asked
     for name in judges:
         each = hits[name] / (len(cells) / len(hits[name]))
         print(
