@@ -6,7 +6,7 @@ from comfy_api.v0_0_2 import io, ui
 from torch import Tensor
 
 from ..saeuron.comparison import side_by_side
-from .host.painting import as_image, as_uint8
+from .host.pictures import as_image, to_pixels
 from .host.sockets import CATEGORY
 
 
@@ -30,6 +30,6 @@ class SaeuronCompare(io.ComfyNode):
 
     @classmethod
     def execute(cls, before: Tensor, after: Tensor, before_label: str, after_label: str) -> io.NodeOutput:
-        pictures = side_by_side(as_uint8(before), as_uint8(after), (before_label, after_label))
+        pictures = side_by_side(to_pixels(before), to_pixels(after), (before_label, after_label))
         comparison = as_image(pictures)
         return io.NodeOutput(comparison, ui=ui.PreviewImage(comparison))

@@ -9,7 +9,7 @@ from comfy_api.v0_0_2 import io
 
 from ..saeuron.feature_set import FeatureSet
 from ..saeuron.tables import feature_set_table
-from .host.painting import as_image
+from .host.pictures import as_image
 from .host.report import show_text
 from .host.sockets import CATEGORY_FEATURES, FEATURE_SET, SAE, HostedSAE
 

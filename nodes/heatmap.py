@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from comfy_api.v0_0_2 import io
 
 from ..saeuron.errors import SaeuronError
@@ -13,7 +14,7 @@ from ..saeuron.finding import features_by_index
 from ..saeuron.heatmaps import VIEWS, ActivationMaps, Heatmap, as_mask, features_of, patch_around_peak
 from ..saeuron.labels import named
 from ..saeuron.prompts import parse_prompts
-from .host.painting import as_image, as_uint8
+from .host.pictures import as_image, to_pixels
 from .host.recording import record_pictures
 from .host.report import show_text
 from .host.sampling import SamplingSettings, sampling_inputs, schedule
@@ -79,7 +80,7 @@ class SaeuronFeatureHeatmap(io.ComfyNode):
         maps = ActivationMaps(features_of(feature_set), schedule(model, settings)[:-1].tolist())
         (latent,) = record_pictures(model, clip, sae, settings, [Shot(prompt, seed)], [maps.add])
         picture = vae.decode(latent)
-        overlays = heatmap_overlays(as_uint8(picture)[0], maps.heatmaps(view, sae.labels))
+        overlays = heatmap_overlays(to_pixels(picture)[0], maps.heatmaps(view, sae.labels))
         mask = as_mask(maps.values().sum((0, 1)), *picture.shape[1:3])
         table = maps.table(sae.labels)
         return io.NodeOutput(as_image(overlays), picture, mask, table, ui=show_text(cls, table))
@@ -149,8 +150,10 @@ class SaeuronFeatureExamples(io.ComfyNode):
         ]  # over steps, so that one lucky token at one step is not all
         order = sorted(range(len(shots)), key=lambda shot: -float(summed[shot].max()))[:count]
         lines = [f"{float(summed[shot].max()):.4g}  {shots[shot].prompt}" for shot in order]
-        pictures = [as_uint8(vae.decode(latents[shot]))[0] for shot in order]
+        pictures = [to_pixels(vae.decode(latents[shot]))[0] for shot in order]
         patches = [p[patch_around_peak(summed[shot], *p.shape[:2])] for p, shot in zip(pictures, order, strict=True)]
         heatmaps = [Heatmap(line, summed[shot]) for line, shot in zip(lines, order, strict=True)]
         table = "\n".join([f"feature {named(feature, sae.labels)}: highest activation, summed over steps", *lines])
-        return io.NodeOutput(as_image(example_grid(heatmaps, pictures, patches)[None]), table, ui=show_text(cls, table))
+        return io.NodeOutput(
+            as_image(np.stack([example_grid(heatmaps, pictures, patches)])), table, ui=show_text(cls, table)
+        )

@@ -102,4 +102,4 @@ def as_uint8(images: torch.Tensor) -> np.ndarray:
 
 def as_image(pictures: np.ndarray) -> torch.Tensor:
     """uint8 [B, H, W, 3] as the host's IMAGE, float32 in 0..1."""
-    return torch.from_numpy(np.array(pictures)).float() / 255
+    return torch.from_numpy(np.ascontiguousarray(pictures)).float() / 255
