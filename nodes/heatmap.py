@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from comfy_api.v0_0_2 import io
 
 from ..saeuron.errors import SaeuronError
@@ -153,4 +154,6 @@ class SaeuronFeatureExamples(io.ComfyNode):
         patches = [p[patch_around_peak(summed[shot], *p.shape[:2])] for p, shot in zip(pictures, order, strict=True)]
         heatmaps = [Heatmap(line, summed[shot]) for line, shot in zip(lines, order, strict=True)]
         table = "\n".join([f"feature {named(feature, sae.labels)}: highest activation, summed over steps", *lines])
-        return io.NodeOutput(as_image(example_grid(heatmaps, pictures, patches)[None]), table, ui=show_text(cls, table))
+        return io.NodeOutput(
+            as_image(np.stack([example_grid(heatmaps, pictures, patches)])), table, ui=show_text(cls, table)
+        )

@@ -5,6 +5,8 @@ What shows the miniature was drawn by it; SDXL-Turbo's card has no picture, as n
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +15,16 @@ from PIL import Image, ImageDraw, ImageFont
 from tools.build_workflows import FOLDER
 from tools.demo import MULTIPLIERS, Studio
 from tools.server import ComfyServer
+from tools.workflows import find_nodes, to_api
 
 SIZE = (384, 192)
 SEED = 7
+SHOWN = {
+    "unlearn_several_concepts": ["Before / After"],
+    "feature_heatmap": ["Before", "After"],
+    "feature_set_by_hand": ["Before / After"],
+}
+"""Example -> the titles of the nodes whose pictures are its thumbnail."""
 
 
 def side_by_side(left: np.ndarray, right: np.ndarray) -> Image.Image:
@@ -28,6 +37,22 @@ def card(title: str, subtitle: str) -> Image.Image:
     draw.text((SIZE[0] / 2, 80), title, fill="white", anchor="mm", font=ImageFont.load_default(34))
     draw.text((SIZE[0] / 2, 124), subtitle, fill="#9ab", anchor="mm", font=ImageFont.load_default(16))
     return image
+
+
+def fitted(picture: np.ndarray) -> Image.Image:
+    """All of `picture` on a dark card."""
+    image, whole = Image.new("RGB", SIZE, "#20242c"), Image.fromarray(picture)
+    whole.thumbnail(SIZE)
+    image.paste(whole, ((SIZE[0] - whole.width) // 2, (SIZE[1] - whole.height) // 2))
+    return image
+
+
+def shown(server: ComfyServer, name: str, titles: Sequence[str]) -> np.ndarray:
+    """What the example `name` shows at the nodes with these titles, side by side."""
+    prompt = to_api(json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8")), server.object_info())
+    outputs = server.run(prompt)
+    nodes = [id_ for title in titles for id_ in find_nodes(prompt, title=title)]
+    return np.concatenate([server.image(outputs[id_]["images"][0]) for id_ in nodes], axis=1)
 
 
 def save(image: Image.Image, path: Path) -> None:
@@ -46,6 +71,8 @@ def main() -> None:
                 studio.draw(text, SEED, 1, removed)[0] for removed in ({}, {concept: MULTIPLIERS[concept]})
             )
             save(side_by_side(before, after), FOLDER / f"{name}.jpg")
+        for name, titles in SHOWN.items():
+            save(fitted(shown(server, name, titles)), FOLDER / f"{name}.jpg")
     save(card("SDXL-Turbo", "unlearn a concept at cfg 1"), FOLDER / "unlearn_sdxl_turbo.jpg")
 
 

@@ -165,7 +165,7 @@ def _source(
         raise WorkflowError(f"{where} is no node before it.")
     for output in built[source.key]["outputs"]:
         if output["name"] == source.output:
-            if output["type"] != input_.type:
+            if input_.type not in (output["type"], "*"):
                 raise WorkflowError(f"{where} is of type {output['type']}, expected {input_.type}.")
             output["links"].append(link)
             return built[source.key]["id"], output["slot_index"]
