@@ -48,9 +48,9 @@ def load_unlearncanvas(file: Path) -> tuple[nn.Module, tuple[str, ...]]:
     """
     timm = require("timm", "timm", f"Reading the UnlearnCanvas classifier {file.name}")
     weights = read_pickle(file).get("model_state_dict")
-    head = weights.get("head.weight") if isinstance(weights, dict) else None
-    if weights is None or not isinstance(head, Tensor):
+    if not isinstance(weights, dict) or not isinstance(weights.get("head.weight"), Tensor):
         raise SaeuronError(f"{file.name} is no UnlearnCanvas classifier: no head.weight in a model_state_dict.")
+    head = weights["head.weight"]
     labels = {len(labels): labels for labels in (OBJECTS, STYLES)}.get(len(head))
     if labels is None:
         raise SaeuronError(
@@ -60,8 +60,9 @@ def load_unlearncanvas(file: Path) -> tuple[nn.Module, tuple[str, ...]]:
     with torch.device("meta"):  # the weights come from the file
         network: nn.Module = timm.create_model(ARCHITECTURE, pretrained=False, num_classes=len(labels))
     try:
-        network.load_state_dict(weights, assign=True)
-    except RuntimeError as error:
+        # Cloned: what was read is mapped to the file, which may be replaced while the classifier is in use.
+        network.load_state_dict({name: tensor.clone() for name, tensor in weights.items()}, assign=True)
+    except (AttributeError, RuntimeError) as error:
         raise SaeuronError(f"{file.name} does not fit timm's {ARCHITECTURE}: {str(error)[:300]}") from error
     return network.float(), labels
 

@@ -192,6 +192,15 @@ def test_a_file_of_another_kind(tmp_path, content):
         Classifier(tmp_path / "x.pth")
 
 
+def test_a_checkpoint_is_read_whole(checkpoint):
+    path, _ = checkpoint(20)
+    images, classifier = pictures(1), Classifier(path)
+    before = classifier.probabilities(images)
+    with path.open("r+b") as file:  # the same file, so that a tensor mapped to it would change
+        file.write(b"\xff" * path.stat().st_size)
+    assert np.array_equal(classifier.probabilities(images), before)
+
+
 def test_code_in_a_checkpoint_is_not_run(tmp_path):
     class Trap:
         def __reduce__(self):
