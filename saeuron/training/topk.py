@@ -26,6 +26,10 @@ class TopKTraining:
     aux_k: int = 64
     aux_weight: float = 1 / 32
     dead_after: int = 200_000
+    unit: float = 1.0
+    """Of the codes, in root mean square coordinates of the centred tokens. It changes no reconstruction, but gamma * mu
+    is as large as mu is, so it is chosen for convenient multipliers."""
+
     seed: int = 0
 
 
@@ -41,7 +45,7 @@ class TrainingReport:
 def train_topk(
     tokens: Tensor, settings: TopKTraining, progress: Callable[[int, float], None] | None = None
 ) -> tuple[SparseAutoencoder, TrainingReport]:
-    """Fit an SAE to `tokens` [count, d]. Codes come out in units of the tokens' root mean square norm / sqrt(d).
+    """Fit an SAE to `tokens` [count, d].
 
     Errors: `SaeuronError` for tokens that are not finite, or fewer than a batch.
     """
@@ -89,7 +93,7 @@ def train_topk(
             silent_for[active] = 0
         if progress is not None:
             progress(step, float(loss))
-    sae = _assemble({name: p.detach() for name, p in parameters.items()}, settings.k, bias, scale)
+    sae = _assemble({name: p.detach() for name, p in parameters.items()}, settings, bias, scale)
     return sae, evaluate(sae, tokens)
 
 
@@ -126,17 +130,17 @@ def _rate_factor(step: int, steps: int) -> float:
     return min((step + 1) / warmup, 0.5 * (1 + math.cos(math.pi * step / steps)) + 0.01)
 
 
-def _assemble(parameters: dict[str, Tensor], k: int, bias: Tensor, scale: Tensor) -> SparseAutoencoder:
-    """Fold the normalisation and the pre-encoder bias into the weights."""
+def _assemble(parameters: dict[str, Tensor], settings: TopKTraining, bias: Tensor, scale: Tensor) -> SparseAutoencoder:
+    """Fold the normalisation, the unit and the pre-encoder bias into the weights."""
     n, d = parameters["decoder"].shape
-    sae = SparseAutoencoder(d, n, k)
+    sae = SparseAutoencoder(d, n, settings.k)
     offset = bias + scale * parameters["decoder_bias"]
-    weight = parameters["encoder"] / scale
+    weight = parameters["encoder"] / (scale * settings.unit)
     sae.load_state_dict(
         {
             "encoder.weight": weight,
-            "encoder.bias": parameters["encoder_bias"] - weight @ offset,
-            "decoder.weight": parameters["decoder"] * scale,
+            "encoder.bias": parameters["encoder_bias"] / settings.unit - weight @ offset,
+            "decoder.weight": parameters["decoder"] * scale * settings.unit,
             "decoder_bias": offset,
         }
     )

@@ -24,6 +24,7 @@ from .train_diffusion import load_average
 from .training import import_host, training_parser
 
 BATCH = 50
+UNIT = 0.05  # multipliers of some tens remove a concept
 
 
 @torch.inference_mode()
@@ -73,7 +74,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3000)
     arguments = parser.parse_args()
     import_host()
-    settings = TopKTraining(n=arguments.n, k=arguments.k, steps=arguments.steps, seed=arguments.seed)
+    settings = TopKTraining(n=arguments.n, k=arguments.k, steps=arguments.steps, unit=UNIT, seed=arguments.seed)
     train(arguments.work, arguments.output, arguments.pictures, arguments.sampling_steps, settings)
 
 
