@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -46,3 +48,11 @@ def test_unusable_tokens_are_refused():
     tokens[3, 3] = float("inf")
     with pytest.raises(SaeuronError, match="not finite"):
         train_topk(tokens, SETTINGS)
+
+
+def test_the_unit_scales_codes_and_changes_no_reconstruction():
+    tokens, _ = planted(2000)
+    short = TopKTraining(n=48, k=2, steps=20, batch=256, seed=4)
+    plain, fine = (train_topk(tokens, replace(short, unit=unit))[0] for unit in (1.0, 0.25))
+    assert torch.allclose(fine.decode(fine.encode(tokens)), plain.decode(plain.encode(tokens)), atol=1e-4)
+    assert torch.allclose(fine.encode(tokens).values, plain.encode(tokens).values * 4, rtol=1e-4, atol=1e-4)
