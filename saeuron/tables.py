@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import groupby
 
 from .feature_set import FeatureSet, FeatureStep
 from .intervention import Intervention
@@ -51,10 +52,16 @@ def strength_table(steering: Steering, labels: Mapping[int, str] = NO_LABELS) ->
 
 
 def edited_tokens_table(steps: Mapping[int, tuple[int, int]]) -> str:
-    """How many tokens of the block were edited in a run; `steps` maps each step, from 0, to (edited, seen)."""
+    """How many tokens of the block were edited in a run; `steps` maps each step, from 0, to (edited, seen).
+
+    Steps that follow each other with the same numbers share a line.
+    """
     edited, seen = (sum(counts) for counts in zip(*steps.values(), strict=True)) if steps else (0, 0)
     lines = [f"edited in this run: {edited} of {seen} tokens"]
-    lines += [f"  step {step + 1}: {part} of {whole}" for step, (part, whole) in sorted(steps.items())]
+    for (part, whole), alike in groupby(sorted(steps), key=lambda step: steps[step]):
+        numbers = [step + 1 for step in alike]
+        name = f"step {numbers[0]}" if len(numbers) == 1 else f"steps {numbers[0]} to {numbers[-1]}"
+        lines.append(f"  {name}: {part} of {whole}" + (" each" if len(numbers) > 1 else ""))
     return "\n".join(lines)
 
 

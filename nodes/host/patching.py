@@ -122,8 +122,8 @@ def _counted(group: Hashable, read: Reader) -> Reader:
     def count(block_input: Tensor, block_output: Tensor, options: Mapping[str, Any]) -> Tensor | None:
         edited = read(block_input, block_output, options)
         if (run := options.get(RUN)) is not None:
-            left_alone = edited is None or edited is block_output
-            changed = 0 if left_alone else int(torch.ne(edited, block_output).any(-1).sum())
+            after = block_output if edited is None else edited
+            changed = 0 if after is block_output else int(torch.ne(after, block_output).any(-1).sum())
             run.count(group, current_step(options), changed, block_output[..., 0].numel())
         return edited
 

@@ -130,7 +130,7 @@ async function dragSlider() {
 
 async function runOnChange() {
   await page.locator('[data-testid="queue-button"] .p-splitbutton-dropdown').click();
-  await page.getByText("Run (On Change)").first().click();
+  await page.getByText(/On Change/).first().click();
 }
 
 async function openHelp() {

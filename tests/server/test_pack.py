@@ -44,8 +44,8 @@ def test_every_node_is_there_with_a_help_page_and_tooltips(server):
         assert node["category"].startswith("SAeUron")
         assert (REPOSITORY / "web" / "docs" / f"{name}.md").is_file()
         assert node["description"]
-        for part in node["input"].values():
-            for input_, spec in part.items():
+        for part in ("required", "optional"):
+            for input_, spec in node["input"].get(part, {}).items():
                 assert len(spec) > 1 and spec[1].get("tooltip"), f"{name}.{input_} has no tooltip"
         assert all(node["output_tooltips"] or []), f"{name} has an output without a tooltip"
 
