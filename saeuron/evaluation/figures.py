@@ -65,7 +65,7 @@ def sweep_plot(points: Sequence[SweepPoint], title: str) -> np.ndarray:
     """UA, retained accuracy and CLIP similarity against the multiplier; dashed lines are the un-ablated model's."""
     figure = _figure(7, 4.2)
     axis = figure.subplots()
-    swept = sorted((p for p in points if p.multiplier is not None), key=lambda p: p.multiplier)
+    swept = sorted((p for p in points if p.multiplier is not None), key=lambda p: p.multiplier or 0.0)
     baselines = [p for p in points if p.multiplier is None]
     for name, colour in COLOURS.items():
         known = [(p.multiplier, getattr(p, name)) for p in swept if getattr(p, name) is not None]

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from saeuron.evaluation.benchmark import Concept, mean_over
+from saeuron.evaluation.benchmark import Concept, Figures, mean_over
 from tools.host import REPOSITORY
 from tools.miniature.training import import_host
 
@@ -27,7 +27,9 @@ BOOTSTRAP_SEED = 0
 
 def evaluate(bench: Bench, scale: Scale) -> dict[str, Any]:
     """The results as JSON values, without anything that differs between two runs."""
-    per_concept, by_treatment, multipliers = {}, {}, {}
+    per_concept: dict[str, Any] = {}
+    by_treatment: dict[tuple[str, str], list[Figures]] = {}
+    multipliers: dict[str, float | None] = {}
     for concept in scale.concepts:
         rows = bench.rows(concept)
         per_concept[concept.name] = {
@@ -39,8 +41,8 @@ def evaluate(bench: Bench, scale: Scale) -> dict[str, Any]:
             by_treatment.setdefault((concept.domain, name), []).append(figures)
         print(f"{concept.name}: " + ", ".join(f"{n} {f.mean('ua'):.0%}" for n, (f, _) in rows.items()), flush=True)
     summary: dict[str, dict[str, Any]] = {}
-    for (domain, name), figures in by_treatment.items():
-        summary.setdefault(domain, {})[name] = {"concepts": len(figures), **mean_over(figures)}
+    for (domain, name), several in by_treatment.items():
+        summary.setdefault(domain, {})[name] = {"concepts": len(several), **mean_over(several)}
     return {
         "summary": summary,
         "together": removed_together(bench, scale, multipliers),

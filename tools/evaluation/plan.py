@@ -73,9 +73,9 @@ def probes(split: str, scale: Scale) -> list[Probe]:
 
 
 def real_shots() -> list[Shot]:
-    """Every object in every style, for the realism judge to learn from."""
+    """Every object in every style, twice, for the realism judge to learn from."""
     by_style = [_by_style(read_prompts(PROMPTS / VALIDATION / f"{name}.txt")) for name in OBJECTS]
-    return shots_of([prompt for prompts in by_style for prompt in prompts.values()], 1, REAL_SEED)
+    return shots_of([prompt for prompts in by_style for prompt in prompts.values()], 2, REAL_SEED)
 
 
 def _by_style(prompts: list[str]) -> dict[str, str]:

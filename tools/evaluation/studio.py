@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -74,13 +75,8 @@ class Studio:
             sight = self._judge(self.draw(shots, treatment))
             temporary = file.with_suffix(".tmp")
             with temporary.open("wb") as stream:
-                np.savez(
-                    stream,
-                    features=sight.features,
-                    rejected=sight.rejected,
-                    embeddings=sight.embeddings,
-                    **sight.labels,
-                )
+                arrays = {"features": sight.features, "rejected": sight.rejected, "embeddings": sight.embeddings}
+                np.savez(stream, allow_pickle=False, **arrays, **sight.labels)
             temporary.replace(file)
         with np.load(file, allow_pickle=False) as kept:
             labels = {domain: kept[domain] for domain in DOMAINS}
@@ -107,10 +103,14 @@ class Studio:
         )
 
     def _realism_judge(self) -> Any:
-        """Trained on un-ablated pictures that are used for nothing else."""
+        """Trained on un-ablated pictures that are used for nothing else, with what both judges see."""
         if "realism" not in self._parts:
-            judge = pack("saeuron.evaluation.artifacts").RealismJudge
-            self._parts["realism"] = judge(self._part("objects").features, self.draw(real_shots(), OFF))
+            judges = [self._part(domain) for domain in DOMAINS]
+            self._parts["realism"] = pack("saeuron.evaluation.artifacts").RealismJudge(
+                lambda pictures: np.concatenate([judge.features(pictures) for judge in judges], axis=1),
+                self.draw(real_shots(), OFF),
+            )
+            print(f"realism judge: rejects of each corruption {self._parts['realism'].caught}", flush=True)
         return self._parts["realism"]
 
     def _part(self, name: str) -> Any:
@@ -126,16 +126,15 @@ def _load_embedder() -> Any:
     return lambda pictures: library.embed(clip_vision, library.as_image(pictures))
 
 
-_LOADERS = {
+def _load_classifier(domain: str) -> Any:
+    return pack("saeuron.evaluation.classifier").Classifier(MINIATURE / "classifiers" / domain)
+
+
+_LOADERS: dict[str, Callable[[], Any]] = {
     "miniature": lambda: pack("nodes.load").SaeuronLoadMiniature.execute().result,
     "sae": lambda: pack("nodes.load").SaeuronLoadSAE.execute(SAE, *["from file"] * 3).result[0],
     "embed": _load_embedder,
-    **{
-        domain: lambda domain=domain: pack("saeuron.evaluation.classifier").Classifier(
-            MINIATURE / "classifiers" / domain
-        )
-        for domain in DOMAINS
-    },
+    **{domain: partial(_load_classifier, domain) for domain in DOMAINS},
 }
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -66,8 +64,9 @@ class Bench:
         asked = self._probes[split]
         own = own_shots(concept, split, self.scale)
         shots = [probe.shot for probe in asked]
-        look: Callable[[Treatment], Any] = lambda t: (self.studio.look(own, t), self.studio.look(shots, t))  # noqa: E731
-        return judge(concept, *look(treatment), asked, look(before))
+        own_sight, probe_sight = self.studio.look(own, treatment), self.studio.look(shots, treatment)
+        plain = self.studio.look(own, before), self.studio.look(shots, before)
+        return judge(concept, own_sight, probe_sight, asked, plain)
 
     def chosen_multiplier(self, concept: Concept, mode: str) -> float:
         """The best of the scale's on the validation split."""
