@@ -28,8 +28,8 @@ WORKFLOW = REPOSITORY / "example_workflows" / "unlearn_miniature.json"
 HELD_OUT = REPOSITORY / "feature_sets" / "prompts" / "heldout"
 CLASSIFIER = REPOSITORY / "saeuron" / "miniature" / "classifiers" / "objects"
 
-MULTIPLIERS = {"cats": -20.0, "towers": -60.0}  # chosen on the fit prompts
-SHOWN_MULTIPLIERS = (-5.0, -20.0, -60.0)
+MULTIPLIERS = {"cats": -30.0, "towers": -60.0}  # chosen on the fit prompts
+SHOWN_MULTIPLIERS = (-10.0, -30.0, -60.0)
 SHOWN = {"cats": 3, "towers": 1, "dogs": 1, "flowers": 1, "frogs": 1}  # object -> which of its held-out prompts
 CONCEPT_PROMPTS, OTHER_PROMPTS, BATCH = 10, 1, 4
 SEED = 1000

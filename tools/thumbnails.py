@@ -23,6 +23,7 @@ SHOWN = {
     "unlearn_several_concepts": ["Before / After"],
     "feature_heatmap": ["Before", "After"],
     "feature_set_by_hand": ["Before / After"],
+    "sweep_multiplier": ["Pictures"],
 }
 """Example -> the titles of the nodes whose pictures are its thumbnail."""
 

@@ -34,7 +34,7 @@ class Scale:
 ALL = (*(Concept("objects", label) for label in OBJECTS), *(Concept("styles", label) for label in STYLES))
 FULL = Scale(
     ALL,
-    (-5.0, -10.0, -20.0, -40.0, -80.0),
+    (-10.0, -20.0, -30.0, -45.0, -60.0, -80.0),
     {TEST: 10, VALIDATION: 5},
     {TEST: 4, VALIDATION: 2},
     {TEST: 2, VALIDATION: 1},
@@ -43,7 +43,7 @@ FULL = Scale(
 )
 QUICK = Scale(
     (Concept("objects", "cats"), Concept("objects", "towers"), Concept("styles", "crayon")),
-    (-10.0, -40.0),
+    (-30.0, -60.0),
     {TEST: 4, VALIDATION: 2},
     {TEST: 1, VALIDATION: 1},
     {TEST: 1, VALIDATION: 1},

@@ -86,7 +86,7 @@ def feature_heatmap() -> list[Column]:
     return [
         Column(
             "Model, SAE and the concept's features",
-            [note(text, 180), *MINIATURE_LOADERS, load_features("features", "cats"), unlearn("gamma-mu", -20.0)],
+            [note(text, 180), *MINIATURE_LOADERS, load_features("features", "cats"), unlearn("gamma-mu", -30.0)],
             LOADERS_WIDTH,
         ),
         Column(

@@ -62,7 +62,7 @@ UNLEARN = [
         ],
         LOADERS_WIDTH,
     ),
-    Column("What to draw, what to unlearn", [*MINIATURE_PROMPT, unlearn("gamma-mu", -20.0)]),
+    Column("What to draw, what to unlearn", [*MINIATURE_PROMPT, unlearn("gamma-mu", -30.0)]),
     Column(
         "Same seed, with and without",
         [
@@ -123,7 +123,7 @@ def compute_feature_set() -> list[Column]:
             [
                 Node("features", "SaeuronSelectFeatures", {**statistics, "concept": "cats", "tau": 10}, room=160),
                 Node("save", "SaeuronSaveFeatureSet", save),
-                unlearn("gamma-mu", -20.0),
+                unlearn("gamma-mu", -30.0),
             ],
         ),
         Column("What to draw", [*MINIATURE_PROMPT, sampler("sample_after", "Sample after", From("unlearn", "MODEL"))]),
@@ -152,7 +152,7 @@ def sweep_multiplier() -> list[Column]:
         "vae": VAE,
         "sae": SAE,
         "feature_set": FEATURE_SET,
-        "multipliers": "-5, -10, -20, -40",
+        "multipliers": "-10, -20, -30, -60",
         "prompts": "\n".join(held_out("cats", 3)),
         "other_prompts": others,
         "seeds": 2,
