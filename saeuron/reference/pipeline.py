@@ -61,7 +61,7 @@ class ReferencePipeline:
         hookpoint = check_fits(loaded.identity, "sdxl", model.unet.config.block_out_channels[0])
         check_width(loaded.identity, hookpoint, model.unet.get_submodule(hookpoint.name).in_channels)
         self._model, self._hookpoint, self._settings, self._progress = model, hookpoint.name, settings, progress
-        self._sae, self.identity = loaded.sae.to(model.device), loaded.identity
+        self.loaded = LoadedSAE(loaded.sae.to(model.device), loaded.identity)
         self._unet = TracedUNet(model.unet)
         self._width, self._height = settings.width or model.size, settings.height or model.size
         self._set_schedule()
@@ -74,12 +74,12 @@ class ReferencePipeline:
     def draw(self, shots: Sequence[Shot], interventions: Sequence[Intervention] = ()) -> np.ndarray:
         """Pictures uint8 [len(shots), H, W, 3] of the model with `interventions`, which are of this SAE."""
         for intervention in interventions:
-            intervention.feature_set.check_sae(self.identity)
+            intervention.feature_set.check_sae(self.loaded.identity)
         halves = _halves(self._settings.cfg)
 
         def edit(sigma: float, rows: int) -> Reader:
             of_rows = [half for half in halves for _ in range(rows)]
-            return intervening(self._sae, self.identity.kind, interventions, sigma, of_rows)
+            return intervening(self.loaded.sae, self.loaded.identity.kind, interventions, sigma, of_rows)
 
         return np.concatenate([self._decode(self.sample(batch, edit)) for batch in self._batches(shots)])
 
@@ -87,7 +87,7 @@ class ReferencePipeline:
         """Statistics of the codes of `shots`, of the positive half only."""
         settings = {**asdict(self._settings), "width": self._width, "height": self._height}
         sampling = {"sampler": type(self._model.scheduler).__name__, **settings}
-        statistics = ActivationStatistics(self.identity, self.sigmas, sampling, concept)
+        statistics = ActivationStatistics(self.loaded.identity, self.sigmas, sampling, concept)
         for batch in self._batches(shots):
             self.sample(batch, partial(self._record, statistics))
         return statistics
@@ -95,9 +95,9 @@ class ReferencePipeline:
     def _record(self, statistics: ActivationStatistics, sigma: float, rows: int) -> Reader:
         def read(block_input: Tensor, block_output: Tensor) -> None:
             x = block_output[-rows:].float()  # the positive half is the last
-            if self.identity.kind == "update":
+            if self.loaded.identity.kind == "update":
                 x = x - block_input[-rows:].float()
-            statistics.add(sigma, self._sae.encode(x))
+            statistics.add(sigma, self.loaded.sae.encode(x))
 
         return read
 
