@@ -1,0 +1,31 @@
+"""The command line: ``python -m saeuron COMMAND --help``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from .commands import download, drawing, files, judging, reproduce
+from .errors import SaeuronError
+from .json_text import format_json
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """The exit status: 0, or 1 where something was wrong, which is said in one line on standard error."""
+    parser = argparse.ArgumentParser(prog="python -m saeuron", description="Unlearn concepts with sparse autoencoders.")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for group in (files, drawing, judging, download, reproduce):
+        group.add_commands(commands)
+    arguments = parser.parse_args(words)
+    try:
+        result = arguments.run(arguments)
+    except (SaeuronError, OSError) as error:
+        print(f"saeuron: {error}", file=sys.stderr)
+        return 1
+    print(format_json(result.document) if arguments.json else result.text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

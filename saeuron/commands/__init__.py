@@ -1,0 +1,1 @@
+"""What ``python -m saeuron`` can do, a module for each group of commands."""

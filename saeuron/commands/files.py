@@ -1,0 +1,69 @@
+"""Commands that need no model: look at an SAE, choose features, bring an SAE into our format."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from ..checkpoints import load_sae, save_sae
+from ..selection import MEANS_OF_ALL, SelectionSettings, select_features
+from ..statistics import RATE_UNITS, ActivationStatistics
+from ..tables import feature_set_table
+from .options import Result, add_command, add_placement, placement_of
+
+
+def add_commands(commands: Any) -> None:
+    inspect = add_command(commands, "inspect", _inspect, "Say what an SAE is and where it belongs.")
+    inspect.add_argument("sae", type=Path, help="a file of ours or a folder in a published layout")
+    add_placement(inspect)
+
+    select = add_command(commands, "select", _select, "Choose a concept's features from statistics.")
+    select.add_argument("concept_statistics", type=Path)
+    select.add_argument("other_statistics", type=Path, nargs="+", help="merged, if more than one")
+    select.add_argument("--output", type=Path, required=True, help="the feature set, .json")
+    defaults = SelectionSettings()
+    select.add_argument("--tau", type=int, default=defaults.tau, help="how many features")
+    select.add_argument("--dead", type=float, default=defaults.dead)
+    select.add_argument("--overactive", type=float, default=defaults.overactive)
+    select.add_argument("--rate-unit", choices=RATE_UNITS, default=defaults.rate_unit)
+    select.add_argument("--mean-all", choices=MEANS_OF_ALL, default=defaults.mean_all)
+    select.add_argument("--per-step", action="store_true")
+
+    convert = add_command(commands, "convert", _convert, "Write any readable SAE as one safetensors file of ours.")
+    convert.add_argument("sae", type=Path)
+    convert.add_argument("output", type=Path, help="a .safetensors file")
+    convert.add_argument("--dtype", choices=("float32", "float16", "bfloat16"), default="float32")
+    add_placement(convert)
+
+
+def _inspect(arguments: Namespace) -> Result:
+    identity = load_sae(arguments.sae, placement_of(arguments)).identity
+    return Result(identity.as_dict(), identity.describe())
+
+
+def _select(arguments: Namespace) -> Result:
+    concept = ActivationStatistics.load(arguments.concept_statistics)
+    others = ActivationStatistics.merged([ActivationStatistics.load(path) for path in arguments.other_statistics])
+    settings = SelectionSettings(
+        arguments.tau,
+        arguments.dead,
+        arguments.overactive,
+        arguments.rate_unit,
+        arguments.per_step,
+        arguments.mean_all,
+    )
+    feature_set = select_features(concept, others, settings)
+    feature_set.save(arguments.output)
+    steps = [[feature.index for feature in step.features] for step in feature_set.steps]
+    return Result({"output": str(arguments.output), "features": steps}, feature_set_table(feature_set))
+
+
+def _convert(arguments: Namespace) -> Result:
+    import torch
+
+    sae, identity = load_sae(arguments.sae, placement_of(arguments))
+    placement = type(placement_of(arguments))(identity.base_model, identity.hookpoint, identity.kind)
+    save_sae(arguments.output, sae, placement, getattr(torch, arguments.dtype))
+    written = load_sae(arguments.output).identity
+    return Result({"output": str(arguments.output), "sae": written.as_dict()}, written.describe())

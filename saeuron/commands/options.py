@@ -1,0 +1,103 @@
+"""Options that commands share, and what they are turned into."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..checkpoints import LoadedSAE, load_sae
+from ..errors import SaeuronError
+from ..feature_set import FeatureSet
+from ..intervention import MODES, RULES, Intervention
+from ..sae import KINDS
+from ..sae_formats import Placement
+
+MINIATURE = "miniature"
+MINIATURE_SAE = Path(__file__).parents[1] / "miniature" / "saes" / "miniature-up_blocks.0.attentions.1.safetensors"
+DTYPES = ("float32", "float16", "bfloat16")
+
+
+class Result(NamedTuple):
+    """What a command found: for a program, and for a person."""
+
+    document: dict[str, Any]
+    text: str
+
+
+def add_command(commands: Any, name: str, run: Callable[[argparse.Namespace], Result], about: str) -> Any:
+    parser = commands.add_parser(name, help=about, description=about)
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def add_placement(parser: Any) -> None:
+    group = parser.add_argument_group("where the SAE belongs, if its file does not say")
+    group.add_argument("--base-model", default="", help="sdxl-turbo, sdxl, sd15 or saeuron-miniature")
+    group.add_argument("--hookpoint", default="", help="like up_blocks.0.attentions.1")
+    group.add_argument("--kind", default="", choices=("", *KINDS), help="what it reads there")
+
+
+def add_model(parser: Any) -> None:
+    group = parser.add_argument_group("model and sampling")
+    group.add_argument(
+        "--model", default=MINIATURE, help="a folder with an SDXL pipeline of diffusers, a hub name, or miniature"
+    )
+    group.add_argument("--sae", type=Path, help="an SAE's file or folder; with the miniature its own if left out")
+    group.add_argument("--steps", type=int, default=4)
+    group.add_argument("--cfg", type=float, default=1.0)
+    group.add_argument("--negative", default="", help="negative prompt, with cfg above 1")
+    group.add_argument("--width", type=int, default=0, help="pixels; 0: what the model was trained on")
+    group.add_argument("--height", type=int, default=0)
+    group.add_argument("--batch", type=int, default=8, help="pictures at once")
+    group.add_argument("--seed", type=int, default=42, help="of the first picture")
+    group.add_argument("--device", default="cpu", help="cpu, cuda or mps")
+    group.add_argument("--dtype", choices=DTYPES, default=DTYPES[0])
+    add_placement(parser)
+
+
+def add_intervention(parser: Any) -> None:
+    parser.add_argument("--features", type=Path, required=True, help="a feature set")
+    parser.add_argument("--mode", choices=MODES, default=MODES[0])
+    parser.add_argument("--rule", choices=RULES, default=RULES[0])
+
+
+def placement_of(arguments: argparse.Namespace) -> Placement:
+    return Placement(arguments.base_model, arguments.hookpoint, arguments.kind)
+
+
+def intervention_of(arguments: argparse.Namespace, multiplier: float) -> Intervention:
+    return Intervention(FeatureSet.load(arguments.features), multiplier, arguments.mode, arguments.rule)
+
+
+def sae_of(arguments: argparse.Namespace) -> LoadedSAE:
+    path = arguments.sae or (MINIATURE_SAE if arguments.model == MINIATURE else None)
+    if path is None:
+        raise SaeuronError(
+            "Say with --sae which SAE to use. `python -m saeuron download surokpro2/sdxl-saes` lists those of SDXL-Turbo, "
+            "and with a name after it puts one into models/saes."
+        )
+    return load_sae(path, placement_of(arguments))
+
+
+def pipeline_of(arguments: argparse.Namespace, pictures: int) -> Any:
+    """A `ReferencePipeline` with a progress bar over `pictures`."""
+    import torch
+    from tqdm import tqdm
+
+    from ..reference.miniature import load_miniature
+    from ..reference.models import load_sdxl
+    from ..reference.pipeline import ReferencePipeline, ReferenceSettings
+
+    settings = ReferenceSettings(
+        arguments.steps, arguments.cfg, arguments.width, arguments.height, arguments.batch, arguments.negative
+    )
+    loaded, dtype = sae_of(arguments), getattr(torch, arguments.dtype)
+    if arguments.model == MINIATURE:
+        model = load_miniature(arguments.device, dtype)
+    else:
+        model = load_sdxl(arguments.model, arguments.device, dtype)
+    bar = tqdm(total=pictures, unit="picture", disable=None)  # None: only where a person looks on
+    return ReferencePipeline(model, loaded, settings, bar.update)

@@ -1,0 +1,90 @@
+"""The model that the reference path draws with: the parts of an SDXL pipeline of diffusers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import SaeuronError
+
+HUB_BASE_MODELS = {"sdxl-turbo": "sdxl-turbo", "stable-diffusion-xl-base-1.0": "sdxl"}
+
+
+@dataclass(frozen=True)
+class DiffusersModel:
+    """Nobody else uses these objects: NNsight stays wrapped around the UNet's modules."""
+
+    base_model: str
+    """A key of `base_models.BASE_MODELS`; empty if it is not known."""
+
+    unet: Any
+    vae: Any
+    scheduler: Any
+
+    encode: Callable[[Sequence[str]], tuple[Tensor, Tensor]]
+    """Prompts -> what the UNet attends to [B, t, c], and the pooled text [B, p]."""
+
+    size: int
+    """Pixels along each side of the pictures it was trained on."""
+
+    schedule: Callable[[int], Sequence[float]] | None = None
+    """The noise levels of so many steps with a final 0, or None for the scheduler's own."""
+
+    @property
+    def device(self) -> torch.device:
+        device: torch.device = self.unet.device
+        return device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        dtype: torch.dtype = self.unet.dtype
+        return dtype
+
+
+def load_sdxl(
+    name: str, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32, base_model: str = ""
+) -> DiffusersModel:
+    """An SDXL pipeline as diffusers saves it: a folder, or the name of a repository on the Hugging Face hub.
+
+    Errors: `SaeuronError` that says what to download and where to put it, or that it is no SDXL pipeline.
+    """
+    from diffusers import StableDiffusionXLPipeline
+
+    try:
+        pipe = StableDiffusionXLPipeline.from_pretrained(name, torch_dtype=dtype, use_safetensors=True)
+    except Exception as error:  # the hub, the network and the files each have exceptions of their own
+        raise SaeuronError(_unavailable(name, error)) from error
+    if pipe.unet.config.addition_embed_type != "text_time":
+        raise SaeuronError(f"The UNet of {name} is not SDXL's. Choose an SDXL or SDXL-Turbo model.")
+    pipe = pipe.to(device)
+    if pipe.vae.config.force_upcast:
+        pipe.vae.to(torch.float32)  # overflows in float16
+
+    @torch.inference_mode()
+    def encode(prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        text, _, pooled, _ = pipe.encode_prompt(list(prompts), device=device, do_classifier_free_guidance=False)
+        return text, pooled
+
+    return DiffusersModel(
+        base_model=base_model or HUB_BASE_MODELS.get(Path(name).name, ""),
+        unet=pipe.unet.eval().requires_grad_(False),
+        vae=pipe.vae.eval().requires_grad_(False),
+        scheduler=pipe.scheduler,
+        encode=encode,
+        size=pipe.unet.config.sample_size * pipe.vae_scale_factor,
+    )
+
+
+def _unavailable(name: str, error: Exception) -> str:
+    if Path(name).is_dir():
+        return f"{name} is no SDXL pipeline as diffusers saves it, with a model_index.json in it. ({error})"
+    return (
+        f"The model {name!r} is neither a folder nor could it be had from the Hugging Face hub. Where there is a "
+        f"network run `hf download {name} --exclude '*.ckpt' --local-dir FOLDER`, copy FOLDER here, and give its path "
+        f"in place of the name; or use the miniature. ({type(error).__name__}: {str(error)[:200]})"
+    )

@@ -1,0 +1,81 @@
+"""One step of a UNet under NNsight: what a hookpoint reads and gives, and the intervention on it.
+
+Two traps of NNsight, both avoided here: inside a trace a block's ``.input`` has to be asked for before its ``.output``,
+because values come in the order in which the model computes them; and a wrapped module stays wrapped, so the UNet
+belongs to the reference path alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..intervention import Intervention, intervene
+from ..sae import SparseAutoencoder
+
+POSITIVE, NEGATIVE = 0, 1
+
+# block input, block output (both BHWC) -> new output, or None to leave it alone
+Reader = Callable[[Tensor, Tensor], Tensor | None]
+
+
+class TracedUNet:
+    """A `UNet2DConditionModel` with NNsight around it."""
+
+    def __init__(self, unet: Any) -> None:
+        from nnsight import NNsight
+
+        self._unet = NNsight(unet)
+
+    def __call__(self, hookpoint: str, reader: Reader, *args: Any, **kwargs: Any) -> Tensor:
+        """What the UNet predicts [B, 4, h, w] for its own arguments, with `reader` at the block `hookpoint`."""
+        block = self._block(hookpoint)
+        with torch.inference_mode(), self._unet.trace(*args, **kwargs, return_dict=False):
+            block_input = block.input
+            block_output = block.output[0]
+            edited = _read(reader, block_input, block_output)
+            if edited is not None:
+                block.output = (edited,)
+            prediction = self._unet.output[0].save()
+        return prediction
+
+    def _block(self, hookpoint: str) -> Any:
+        module: Any = self._unet
+        for part in hookpoint.split("."):
+            module = module[int(part)] if part.isdigit() else getattr(module, part)
+        return module
+
+
+def _read(reader: Reader, block_input: Tensor, block_output: Tensor) -> Tensor | None:
+    tokens_out = block_output.permute(0, 2, 3, 1)  # BCHW -> BHWC
+    edited = reader(block_input.permute(0, 2, 3, 1), tokens_out)
+    if edited is None or edited is tokens_out:
+        return None
+    return edited.permute(0, 3, 1, 2).contiguous()  # BHWC -> BCHW
+
+
+def intervening(
+    sae: SparseAutoencoder, kind: str, interventions: Sequence[Intervention], sigma: float, halves: Sequence[int]
+) -> Reader:
+    """A reader that does `interventions` at `sigma`; `halves` says POSITIVE or NEGATIVE for each row of the batch.
+
+    Those of the same mode are done as one, different modes follow each other.
+    """
+
+    def read(block_input: Tensor, block_output: Tensor) -> Tensor:
+        edited = block_output
+        for mode in dict.fromkeys(i.mode for i in interventions):
+            for half in dict.fromkeys(halves):
+                together = [i for i in interventions if i.mode == mode and i.acts_on(half)]
+                rows = [row for row, own in enumerate(halves) if own == half]
+                before = edited[rows]
+                after = intervene(sae, kind, together, sigma, block_input[rows], before)
+                if after is not before:
+                    edited = edited.clone() if edited is block_output else edited
+                    edited[rows] = after
+        return edited
+
+    return read

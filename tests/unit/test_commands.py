@@ -1,0 +1,106 @@
+"""The command line, run as a person runs it: on files, on the miniature, and where something is missing."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from saeuron.__main__ import main
+from saeuron.checkpoints import load_sae
+from saeuron.commands.options import MINIATURE_SAE
+from saeuron.commands.reproduce import MULTIPLIERS
+from saeuron.feature_set import FeatureSet
+from saeuron.sae_formats import Placement
+from support.sae_files import write_unbox
+
+COMMANDS = ("inspect", "collect", "select", "generate", "sweep", "evaluate", "convert", "download", "reproduce")
+QUICK = ("--steps", "2")
+JUDGE = ("--classifier", str(MINIATURE_SAE.parents[1] / "classifiers" / "objects"), "--label", "cats")
+
+
+@pytest.fixture
+def run(capsys):
+    """Runs words and returns the JSON document, or standard error where it fails."""
+
+    def call(*words: object):
+        status = main([str(word) for word in words])
+        out, err = capsys.readouterr()
+        return json.loads(out) if status == 0 else err
+
+    return call
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main([command, "--help"])
+    assert stopped.value.code == 0
+    assert "--json" in capsys.readouterr().out
+
+
+def test_inspect_says_what_an_sae_is(run):
+    assert run("inspect", MINIATURE_SAE, "--json") == load_sae(MINIATURE_SAE).identity.as_dict()
+
+
+def test_convert_keeps_what_the_sae_does(run, tmp_path):
+    folder = tmp_path / "unet.up_blocks.0.attentions.1_k3" / "final"
+    write_unbox(folder, d=6, n=12, k=3)
+    assert run("convert", folder, tmp_path / "ours.safetensors", "--json")["sae"]["kind"] == "update"
+    before, after = load_sae(folder), load_sae(tmp_path / "ours.safetensors", Placement())
+    for name, tensor in before.sae.state_dict().items():
+        assert tensor.equal(after.sae.state_dict()[name])
+
+
+def test_statistics_features_pictures_and_their_judgement(run, tmp_path):
+    from PIL import Image
+
+    for concept in ("cats", "towers"):
+        (tmp_path / f"{concept}.txt").write_text(f"a {concept[:-1]} in twemoji style\n")
+        found = run("collect", tmp_path / f"{concept}.txt", "--output", tmp_path / f"{concept}.st", "--json", *QUICK)
+        assert found["prompts"] == 1 and found["firing"] and len(found["sigmas"]) == 2
+    limits = ("--tau", "2", "--dead", "0", "--overactive", "1")
+    features = tmp_path / "cats.json"
+    run("select", tmp_path / "cats.st", tmp_path / "towers.st", "--output", features, *limits, "--json")
+    assert len(FeatureSet.load(features).steps[0].features) == 2
+
+    drawing = ("--features", features, *QUICK, "--json")
+    run("generate", tmp_path / "cats.txt", "--output", tmp_path, "--multiplier", "-20", *drawing)
+    before, after = (np.asarray(Image.open(tmp_path / part / "0000.png")) for part in ("before", "after"))
+    assert before.shape == (192, 192, 3) and not np.array_equal(before, after)
+    assert run("evaluate", tmp_path, *JUDGE, "--json")["pictures"] == 1
+
+    others = tmp_path / "others.txt"
+    others.write_text("towers | a tower\n")
+    points = run("sweep", tmp_path / "cats.txt", "--others", others, "--multipliers=-1,-20", *JUDGE, *drawing)["points"]
+    assert [point["multiplier"] for point in points] == [None, -1, -20]
+    assert all(point["retained_accuracy"] in (0, 1) for point in points)
+
+
+def test_reproduce_prints_three_tables(capsys):
+    assert main(["reproduce", "--miniature", "--images", "1", "--steps", "1"]) == 0
+    printed = capsys.readouterr().out
+    assert all(title in printed for title in ("1. Features", "2. Unlearning accuracy", "3. CLIP similarity"))
+    assert printed.count(f"{MULTIPLIERS[0]:g}  ") == 2
+
+
+def test_without_a_network_it_says_what_to_download_and_where_to_put_it(run, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    message = run("reproduce", "--model", "nobody/sdxl-turbo", "--sae", MINIATURE_SAE)
+    assert "hf download nobody/sdxl-turbo" in message and "--local-dir FOLDER" in message
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("inspect", "nowhere"), "no SAE at 'nowhere'"),
+        (("collect", "nowhere.txt", "--output", "x"), "nowhere.txt can't be read"),
+        (("evaluate", "nowhere", *JUDGE), "no .png pictures"),
+        (("evaluate", "nowhere", *JUDGE[:-1], "unicorns"), "knows no 'unicorns'"),
+        (("reproduce", "--steps", "0", "--miniature"), "at least 1 step"),
+        (("reproduce",), "--sae"),
+    ],
+)
+def test_what_is_wrong_is_said(run, words, expected):
+    assert expected in run(*words)
