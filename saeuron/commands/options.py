@@ -76,8 +76,8 @@ def sae_of(arguments: argparse.Namespace) -> LoadedSAE:
     path = arguments.sae or (MINIATURE_SAE if arguments.model == MINIATURE else None)
     if path is None:
         raise SaeuronError(
-            "Say with --sae which SAE to use. `python -m saeuron download surokpro2/sdxl-saes` lists those of SDXL-Turbo, "
-            "and with a name after it puts one into models/saes."
+            "Say with --sae which SAE to use. `python -m saeuron download surokpro2/sdxl-saes` lists those of "
+            "SDXL-Turbo, and with a name after it puts one into models/saes."
         )
     return load_sae(path, placement_of(arguments))
 

@@ -134,9 +134,10 @@ def test_a_full_size_transformer_block_is_the_hosts():
 
     with torch.device("meta"):
         ours = Transformer2DModel(20, 64, 1280, num_layers=10, cross_attention_dim=2048, use_linear_projection=True)
+    layers = comfy.ops.disable_weight_init
     host = SpatialTransformer(
-        1280, 20, 64, depth=10, context_dim=2048, use_linear=True, device="meta", operations=comfy.ops.disable_weight_init
-    )  # fmt: skip
+        1280, 20, 64, depth=10, context_dim=2048, use_linear=True, device="meta", operations=layers
+    )
     generator = torch.Generator().manual_seed(0)
     weights = {}
     for name, parameter in host.state_dict().items():
