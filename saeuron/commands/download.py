@@ -54,7 +54,8 @@ def _fetch(arguments: Namespace) -> Result:
         hf_hub_download(
             arguments.repository, file, revision=info.sha, local_dir=arguments.into, endpoint=arguments.endpoint
         )
-        check(path, files[file].size, files[file].lfs.sha256 if files[file].lfs else None)
+        lfs = files[file].lfs
+        check(path, files[file].size, lfs.sha256 if lfs else None)
         written.append(str(path))
     return Result({"sae": name, "files": written}, "\n".join(written))
 

@@ -133,7 +133,8 @@ class ReferencePipeline:
                 negative, positive = prediction.chunk(2)
                 prediction = negative + self._settings.cfg * (positive - negative)
             latents = scheduler.step(prediction, time, latents, generator=generator, return_dict=False)[0]
-        return latents
+        drawn: Tensor = latents
+        return drawn
 
     def _encode(self, shots: Sequence[Shot]) -> _Conditioning:
         """Negative half first, where there is one."""

@@ -39,7 +39,7 @@ class TracedUNet:
             edited = _read(reader, block_input, block_output)
             if edited is not None:
                 block.output = (edited,)
-            prediction = self._unet.output[0].save()
+            prediction: Tensor = self._unet.output[0].save()
         return prediction
 
     def _block(self, hookpoint: str) -> Any:
