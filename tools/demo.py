@@ -29,8 +29,8 @@ HELD_OUT = REPOSITORY / "feature_sets" / "prompts" / "heldout"
 CLASSIFIER = REPOSITORY / "saeuron" / "miniature" / "classifiers" / "objects"
 
 MULTIPLIERS = {"cats": -30.0, "towers": -60.0}  # chosen on the fit prompts
-SHOWN_MULTIPLIERS = (-10.0, -30.0, -60.0)
-SHOWN = {"cats": 3, "towers": 1, "dogs": 1, "flowers": 1, "frogs": 1}  # object -> which of its held-out prompts
+SHOWN_MULTIPLIERS = (-10.0, -20.0, -30.0)
+SHOWN = {"cats": 3, "towers": 2, "dogs": 0, "flowers": 0, "frogs": 0}  # object -> which of its held-out prompts
 CONCEPT_PROMPTS, OTHER_PROMPTS, BATCH = 10, 1, 4
 SEED = 1000
 

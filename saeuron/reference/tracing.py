@@ -22,24 +22,33 @@ POSITIVE, NEGATIVE = 0, 1
 Reader = Callable[[Tensor, Tensor], Tensor | None]
 
 
+def _nnsight() -> Any:
+    """NNsight, without the ``save`` that importing it puts on every object: other libraries trip over it (torchsde
+    sorts the attributes of its classes, and the host can't be imported any more)."""
+    import nnsight
+    from nnsight._c import unmount
+
+    if hasattr(object, "save"):
+        unmount("save")
+    return nnsight
+
+
 class TracedUNet:
     """A `UNet2DConditionModel` with NNsight around it."""
 
     def __init__(self, unet: Any) -> None:
-        from nnsight import NNsight
-
-        self._unet = NNsight(unet)
+        self._unet = _nnsight().NNsight(unet)
 
     def __call__(self, hookpoint: str, reader: Reader, *args: Any, **kwargs: Any) -> Tensor:
         """What the UNet predicts [B, 4, h, w] for its own arguments, with `reader` at the block `hookpoint`."""
-        block = self._block(hookpoint)
+        block, save = self._block(hookpoint), _nnsight().save
         with torch.inference_mode(), self._unet.trace(*args, **kwargs, return_dict=False):
             block_input = block.input
             block_output = block.output[0]
             edited = _read(reader, block_input, block_output)
             if edited is not None:
                 block.output = (edited,)
-            prediction: Tensor = self._unet.output[0].save()
+            prediction: Tensor = save(self._unet.output[0])
         return prediction
 
     def _block(self, hookpoint: str) -> Any:

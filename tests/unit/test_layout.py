@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import pytest
 import torch
 
@@ -73,3 +75,11 @@ def test_a_taesd_of_other_latents_is_refused():
     weights = load_weights("autoencoder")
     with pytest.raises(SaeuronError, match=r"0\.18215"):
         autoencoder_to_diffusers({**weights, "vae_scale": torch.tensor(0.18215)})
+
+
+def test_nnsight_leaves_other_libraries_alone():
+    from saeuron.reference.tracing import TracedUNet
+
+    TracedUNet(torch.nn.Identity())
+    assert not hasattr(object, "save")
+    importlib.reload(importlib.import_module("torchsde.settings"))  # sorts attributes of a class when it is imported

@@ -118,12 +118,15 @@ def agreement(model: Any, work: Path) -> dict[str, float | int]:
 
 
 def save(model: Any, folder: Path) -> None:
-    from transformers import CLIPVisionModelWithProjection
+    from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
     vision = CLIPVisionModelWithProjection(model.config.vision_config)
     ours = ("vision_model.", "visual_projection.")
     vision.load_state_dict({name: t for name, t in model.state_dict().items() if name.startswith(ours)})
     vision.half().save_pretrained(folder)
+    # For use outside the host; the host does the same by itself.
+    size = {"shortest_edge": CANVAS}
+    CLIPImageProcessor(size=size, crop_size={"height": CANVAS, "width": CANVAS}).save_pretrained(folder)
 
 
 def main() -> None:
