@@ -42,7 +42,7 @@ def test_each_is_offered_and_converts(server: ComfyServer, name: str) -> None:
     offered = server.get("/workflow_templates")
     assert name.removesuffix(".json") in next(names for pack, names in offered.items() if "SAeUron" in pack)
     prompt = to_api(load(name), server.object_info())
-    assert any(node["class_type"] == "SaeuronUnlearn" for node in prompt.values())
+    assert any(node["class_type"] in ("SaeuronUnlearn", "SaeuronMultiplierSweep") for node in prompt.values())
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in NEEDS_DOWNLOADS])
