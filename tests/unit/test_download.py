@@ -1,4 +1,4 @@
-"""`download` against a hub on this machine: listing, going on where it stopped, checksums."""
+"""`download` against a hub on this machine: listing, what is there already, checksums."""
 
 from __future__ import annotations
 
