@@ -6,7 +6,6 @@ so `Placement` supplies it.
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .errors import SaeuronError
-from .files import write_atomically
+from .files import sha256_of, write_atomically
 from .sae import KINDS, SAEIdentity, SparseAutoencoder
 from .sae_formats import FORMAT, VERSION, Placement, SAEWeights, expect_shape, read_weights
 
@@ -91,12 +90,4 @@ def _identify(weights: SAEWeights, wanted: Placement) -> SAEIdentity:
             raise SaeuronError(f"{name} does not say which {field} it belongs to. Choose it on the loader.")
     if fields["kind"] not in KINDS:
         raise SaeuronError(f"{name} has kind {fields['kind']!r}; expected one of {', '.join(KINDS)}.")
-    return SAEIdentity(sha256=_sha256(weights.file), d=d, n=n, k=weights.k, **fields)
-
-
-def _sha256(file: Path) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb") as opened:
-        while block := opened.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return SAEIdentity(sha256=sha256_of(weights.file), d=d, n=n, k=weights.k, **fields)

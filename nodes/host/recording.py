@@ -10,8 +10,9 @@ from torch import Tensor
 
 from ...saeuron.evaluation.painting import Shot
 from ...saeuron.sae import SparseCodes
+from .batches import BatchSampler
 from .hooking import KEY, POSITIVE, HookedUNet, current_sigma, halves_of_rows
-from .sampling import Progress, SamplingSettings, encode_prompts, sample, schedule
+from .sampling import SamplingSettings
 from .sockets import HostedSAE
 from .unet import Site, find_site
 
@@ -54,16 +55,8 @@ def record_pictures(
     At cfg above 1 the negative prompt is empty.
     """
     site = find_site(model, sae.identity)
-    sigmas = schedule(model, settings)
-    texts: dict[str, Any] = {}
-    for prompt in ("", *(shot.prompt for shot in shots)):
-        if prompt not in texts:
-            texts[prompt] = encode_prompts(clip, [prompt])[0]
-    progress = Progress(model, len(shots), len(sigmas) - 1)
+    sampler = BatchSampler(model, clip, settings, len(shots))
     latents = []
-    for run, (shot, keep) in enumerate(zip(shots, keepers, strict=True)):
-        recording = with_recorder(model, site, sae, keep)
-        latents.append(
-            sample(recording, settings, sigmas, texts[shot.prompt], texts[""], [shot.seed], progress.callback(run))
-        )
+    for shot, keep in zip(shots, keepers, strict=True):
+        latents += [latent for _, latent in sampler.run(with_recorder(model, site, sae, keep), [shot])]
     return latents

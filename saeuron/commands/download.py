@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from argparse import Namespace
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..errors import SaeuronError
-from ..files import resolve_inside
+from ..files import resolve_inside, sha256_of
 from .options import Result, add_command
 
 REPOSITORIES = ("surokpro2/sdxl-saes", "bcywinski/SAeUron")
@@ -75,10 +74,6 @@ def saes_in(files: Iterable[str]) -> dict[str, list[str]]:
 
 def check(path: Path, size: int | None, sha256: str | None) -> None:
     """Delete `path` if it is not what the hub says. Errors: `SaeuronError` then."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    if (size is not None and path.stat().st_size != size) or (sha256 and digest.hexdigest() != sha256):
+    if (size is not None and path.stat().st_size != size) or (sha256 and sha256_of(path) != sha256):
         path.unlink()
         raise SaeuronError(f"{path.name} arrived damaged: its checksum is not the hub's. Run the command again.")

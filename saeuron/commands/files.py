@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..checkpoints import load_sae, save_sae
+from ..sae_formats import Placement
 from ..selection import MEANS_OF_ALL, SelectionSettings, select_features
 from ..statistics import RATE_UNITS, ActivationStatistics
 from ..tables import feature_set_table
@@ -63,7 +64,7 @@ def _convert(arguments: Namespace) -> Result:
     import torch
 
     sae, identity = load_sae(arguments.sae, placement_of(arguments))
-    placement = type(placement_of(arguments))(identity.base_model, identity.hookpoint, identity.kind)
+    placement = Placement(identity.base_model, identity.hookpoint, identity.kind)
     save_sae(arguments.output, sae, placement, getattr(torch, arguments.dtype))
     written = load_sae(arguments.output).identity
     return Result({"output": str(arguments.output), "sae": written.as_dict()}, written.describe())

@@ -18,6 +18,7 @@ import numpy as np
 
 from saeuron.evaluation.benchmark import DOMAINS, Sight
 from saeuron.evaluation.painting import Shot
+from saeuron.files import sha256_of
 from tools.host import REPOSITORY
 from tools.pack import pack
 
@@ -142,5 +143,5 @@ def _digest_of_weights() -> str:
     digest = hashlib.sha256()
     for file in sorted(MINIATURE.rglob("*.safetensors")):
         digest.update(file.relative_to(MINIATURE).as_posix().encode())
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
+        digest.update(sha256_of(file).encode())
     return digest.hexdigest()
