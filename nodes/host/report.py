@@ -20,9 +20,11 @@ def node_id_of(node: Any) -> str | None:
 
 def send_text(text: str, node_id: str | None) -> None:
     """Show `text` on a node in the browser; nowhere if `node_id` is None or no server runs."""
-    module = sys.modules.get("server")  # not imported: where no server runs, a node must not begin to load one
-    if node_id is not None and module is not None:
-        module.PromptServer.instance.send_progress_text(text, node_id)
+    # Not imported: where no server runs, a node must not begin to load one. The name is a common one, so what bears it
+    # need not be the host's, and the host's has no instance before it starts.
+    server = getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)
+    if node_id is not None and server is not None:
+        server.send_progress_text(text, node_id)
 
 
 def show_text(node: Any, text: str) -> ui.PreviewText:
