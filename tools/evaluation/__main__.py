@@ -16,7 +16,7 @@ from saeuron.evaluation.benchmark import Concept, Figures, mean_over
 from tools.host import REPOSITORY
 from tools.miniature.training import import_host
 
-from .plan import ALL, FULL, OWN_SEED, PROBE_SEED, QUICK, Scale
+from .plan import ALL, FULL, OWN_SEED, PROBE_SEED, QUICK, Scale, real_shots
 from .report import write_report
 from .studio import STEPS, Studio
 from .together import removed_together, seed_tables
@@ -47,12 +47,14 @@ def evaluate(bench: Bench, scale: Scale) -> dict[str, Any]:
         "summary": summary,
         "together": removed_together(bench, scale, multipliers),
         "seed_tables": seed_tables(bench),
+        "realism_judge_rejects": bench.studio.caught(),
         "concepts": per_concept,
     }
 
 
-def settings_of(scale: Scale) -> dict[str, Any]:
+def settings_of(scale: Scale, dtype: str) -> dict[str, Any]:
     return {
+        "dtype": dtype,
         "steps": STEPS,
         "cfg": 1.0,
         "sampler": "euler, sgm_uniform",
@@ -61,6 +63,7 @@ def settings_of(scale: Scale) -> dict[str, Any]:
         "seeds_per_prompt": scale.seeds,
         "probe_styles": scale.probe_styles,
         "probe_seeds": scale.probe_seeds,
+        "real_pictures": len(real_shots(scale)),
         "first_seeds": {"own": OWN_SEED, "probes": PROBE_SEED},
         "bootstrap_seed": BOOTSTRAP_SEED,
     }
@@ -68,19 +71,20 @@ def settings_of(scale: Scale) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="tools.evaluation", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="three concepts and few pictures, into output/evaluation")
+    parser.add_argument("--quick", action="store_true", help="two concepts and few pictures, into output/evaluation")
     parser.add_argument("--work", type=Path, default=REPOSITORY / "output" / "evaluation")
     parser.add_argument("--output", type=Path, help="docs/results, or output/evaluation if quick")
     parser.add_argument("--concepts", nargs="+", metavar="NAME", help="only these (cats, style-gray, ...)")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32", help="of UNet and autoencoder")
     arguments = parser.parse_args()
     scale = QUICK if arguments.quick else FULL
     if arguments.concepts:
         scale = _only(scale, arguments.concepts)
     output = arguments.output or (arguments.work if arguments.quick else REPOSITORY / "docs" / "results")
     import_host()
-    studio = Studio(arguments.work / "seen")
+    studio = Studio(arguments.work / "seen", scale, arguments.dtype)
     with torch.inference_mode():
-        results = {"settings": settings_of(scale), **evaluate(Bench(studio, scale), scale)}
+        results = {"settings": settings_of(scale, arguments.dtype), **evaluate(Bench(studio, scale), scale)}
     write_report(output, results)
     print(f"drew {studio.drawn} pictures; wrote {output}/miniature.json, .md and .png", flush=True)
 

@@ -29,26 +29,30 @@ class Scale:
     probe_styles: dict[str, int]
     probe_seeds: dict[str, int]
     removed_together: tuple[int, ...]
+    real_seeds: int
+    """Of every object in every style, for the realism judge to learn from."""
 
 
 ALL = (*(Concept("objects", label) for label in OBJECTS), *(Concept("styles", label) for label in STYLES))
 FULL = Scale(
     ALL,
-    (-10.0, -20.0, -30.0, -45.0, -60.0, -80.0),
+    (-10.0, -20.0, -30.0, -45.0, -60.0),
     {TEST: 10, VALIDATION: 5},
     {TEST: 4, VALIDATION: 2},
-    {TEST: 2, VALIDATION: 1},
-    {TEST: 2, VALIDATION: 1},
+    {TEST: 3, VALIDATION: 1},
+    {TEST: 1, VALIDATION: 1},
     (1, 2, 4, 9),
+    6,
 )
 QUICK = Scale(
-    (Concept("objects", "cats"), Concept("objects", "towers"), Concept("styles", "crayon")),
+    (Concept("objects", "cats"), Concept("styles", "crayon")),
     (-30.0, -60.0),
     {TEST: 4, VALIDATION: 2},
     {TEST: 1, VALIDATION: 1},
     {TEST: 1, VALIDATION: 1},
     {TEST: 1, VALIDATION: 1},
-    (2,),
+    (1,),
+    1,
 )
 
 
@@ -72,10 +76,10 @@ def probes(split: str, scale: Scale) -> list[Probe]:
     return found
 
 
-def real_shots() -> list[Shot]:
-    """Every object in every style, twice, for the realism judge to learn from."""
+def real_shots(scale: Scale) -> list[Shot]:
+    """Every object in every style."""
     by_style = [_by_style(read_prompts(PROMPTS / VALIDATION / f"{name}.txt")) for name in OBJECTS]
-    return shots_of([prompt for prompts in by_style for prompt in prompts.values()], 2, REAL_SEED)
+    return shots_of([prompt for prompts in by_style for prompt in prompts.values()], scale.real_seeds, REAL_SEED)
 
 
 def _by_style(prompts: list[str]) -> dict[str, str]:

@@ -46,7 +46,12 @@ def _markdown(results: dict[str, Any]) -> str:
     ]
     for domain, rows in results["summary"].items():
         count = next(iter(rows.values()))["concepts"]
-        parts += [f"## Mean over {count} {domain}", _table(["Treatment", *COLUMNS.values()], _summary_rows(rows))]
+        parts += [f"## Mean over {count} {domain}", table(["Treatment", *COLUMNS.values()], _summary_rows(rows))]
+    caught = ", ".join(f"{kind} {share:.0%}" for kind, share in results["realism_judge_rejects"].items())
+    parts.append(
+        f"The judge of realism learned from {settings['real_pictures']} un-ablated pictures and corrupted copies. Of "
+        f"corrupted copies that it has not seen it rejects, by kind of corruption: {caught}."
+    )
     parts += ["## Several removed together", _together(results["together"])]
     parts += ["## The seed notebook's tables", *_seed_tables(results["seed_tables"])]
     parts += ["## Every concept, mode exact", _concepts(results["concepts"])]
@@ -54,7 +59,7 @@ def _markdown(results: dict[str, Any]) -> str:
 
 
 def _summary_rows(rows: dict[str, Any]) -> list[list[str]]:
-    return [[name, *(_show(key, row[key]) for key in COLUMNS)] for name, row in rows.items()]
+    return [[name, *(show(key, row[key]) for key in COLUMNS)] for name, row in rows.items()]
 
 
 def _together(rows: list[dict[str, Any]]) -> str:
@@ -62,9 +67,9 @@ def _together(rows: list[dict[str, Any]]) -> str:
     for row in rows:
         for name in ("off", "exact"):
             figures = row[name]
-            shown = [_show(key, figures[key]) for key in ("ua", "ira", "cra")]
+            shown = [show(key, figures[key]) for key in ("ua", "ira", "cra")]
             lines.append([", ".join(row["removed"]), name, *shown, str(figures["pictures"])])
-    return _table(["Removed", "Treatment", "UA", "IRA", "CRA", "Pictures"], lines)
+    return table(["Removed", "Treatment", "UA", "IRA", "CRA", "Pictures"], lines)
 
 
 def _seed_tables(tables: dict[str, Any]) -> list[str]:
@@ -72,10 +77,10 @@ def _seed_tables(tables: dict[str, Any]) -> list[str]:
     for key, title in (("unlearning_accuracy", "UA"), ("clip_similarity", "CLIP similarity")):
         value = {"unlearning_accuracy": "ua"}.get(key, key)
         rows = [
-            [row["concept"], row["mode"], f"{row['multiplier']:g}", _show(value, row[value]), str(row["pictures"])]
+            [row["concept"], row["mode"], f"{row['multiplier']:g}", show(value, row[value]), str(row["pictures"])]
             for row in tables[key]
         ]
-        shown.append(_table(["Concept", "Mode", "Multiplier", title, "Pictures"], rows))
+        shown.append(table(["Concept", "Mode", "Multiplier", title, "Pictures"], rows))
     return shown
 
 
@@ -86,7 +91,7 @@ def _concepts(concepts: dict[str, Any]) -> str:
         figures = [_interval(exact[key]) for key in ("ua", "ira", "cra")]
         before = f"{off['ua']['mean']:.1%} / {off['ira']['mean']:.1%} / {off['cra']['mean']:.1%}"
         rows.append([name, f"{exact['multiplier']:g}", *figures, before])
-    return _table(["Concept", "Multiplier", "UA", "IRA", "CRA", "Off: UA / IRA / CRA"], rows)
+    return table(["Concept", "Multiplier", "UA", "IRA", "CRA", "Off: UA / IRA / CRA"], rows)
 
 
 def _interval(figure: dict[str, Any]) -> str:
@@ -94,11 +99,11 @@ def _interval(figure: dict[str, Any]) -> str:
     return f"{figure['mean']:.1%} ({low:.0%} to {high:.0%})"
 
 
-def _show(key: str, value: float) -> str:
+def show(key: str, value: float) -> str:
     return f"{value:.3f}" if key.startswith(("clip", "kernel")) else f"{value:.1%}"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

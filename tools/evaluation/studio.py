@@ -7,10 +7,10 @@ stopped, and never with pictures of other weights or settings.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,11 @@ import numpy as np
 
 from saeuron.evaluation.benchmark import DOMAINS, Sight
 from saeuron.evaluation.painting import Shot
-from saeuron.files import sha256_of
+from saeuron.files import sha256_of, write_atomically
 from tools.host import REPOSITORY
 from tools.pack import pack
 
-from .plan import real_shots
+from .plan import Scale, real_shots
 
 MINIATURE = REPOSITORY / "saeuron" / "miniature"
 SAE = "miniature-up_blocks.0.attentions.1.safetensors"
@@ -56,6 +56,14 @@ class Studio:
     work: Path
     """Where what was seen is kept."""
 
+    scale: Scale
+
+    dtype: str = "float32"
+    """Of the UNet and the autoencoder; ``bfloat16`` is quicker where the processor has it."""
+
+    sae: str = SAE
+    """Its file."""
+
     drawn: int = 0
     """How many pictures this process has drawn."""
 
@@ -67,21 +75,32 @@ class Studio:
 
     def look(self, shots: Sequence[Shot], treatment: Treatment) -> Sight:
         """What the judges see on `shots` under `treatment`."""
-        if not self._digest:
-            self._digest = _digest_of_weights()
-        key = {"weights": self._digest, "steps": STEPS, "shots": shots, **treatment.key()}
-        file = self.work / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:24]}.npz"
+        file = self._file("npz", shots=shots, **treatment.key())
         if not file.exists():
-            self.work.mkdir(parents=True, exist_ok=True)
             sight = self._judge(self.draw(shots, treatment))
-            temporary = file.with_suffix(".tmp")
-            with temporary.open("wb") as stream:
-                arrays = {"features": sight.features, "rejected": sight.rejected, "embeddings": sight.embeddings}
-                np.savez(stream, allow_pickle=False, **arrays, **sight.labels)
-            temporary.replace(file)
+            arrays = {"features": sight.features, "rejected": sight.rejected, "embeddings": sight.embeddings}
+            kept = io.BytesIO()
+            np.savez(kept, allow_pickle=False, **arrays, **sight.labels)
+            write_atomically(file, kept.getvalue())
         with np.load(file, allow_pickle=False) as kept:
             labels = {domain: kept[domain] for domain in DOMAINS}
             return Sight(labels, kept["features"], kept["rejected"], kept["embeddings"])
+
+    def caught(self) -> dict[str, float]:
+        """Share of each corruption that the realism judge rejects: what its figures can see."""
+        file = self._file("json", judge="realism")
+        if not file.exists():
+            write_atomically(file, json.dumps(self._realism_judge().caught).encode())
+        caught: dict[str, float] = json.loads(file.read_text(encoding="utf-8"))
+        return caught
+
+    def _file(self, suffix: str, **key: Any) -> Path:
+        """Where what depends on `key`, the weights and the settings is kept."""
+        if not self._digest:
+            self._digest = _digest_of_weights()
+        self.work.mkdir(parents=True, exist_ok=True)
+        key = {"weights": self._digest, "dtype": self.dtype, "steps": STEPS, "real": self.scale.real_seeds, **key}
+        return self.work / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:24]}.{suffix}"
 
     def draw(self, shots: Sequence[Shot], treatment: Treatment) -> np.ndarray:
         """Pictures uint8 [len(shots), H, W, 3]."""
@@ -109,16 +128,39 @@ class Studio:
             judges = [self._part(domain) for domain in DOMAINS]
             self._parts["realism"] = pack("saeuron.evaluation.artifacts").RealismJudge(
                 lambda pictures: np.concatenate([judge.features(pictures) for judge in judges], axis=1),
-                self.draw(real_shots(), OFF),
+                self.draw(real_shots(self.scale), OFF),
             )
-            print(f"realism judge: rejects of each corruption {self._parts['realism'].caught}", flush=True)
         return self._parts["realism"]
 
     def _part(self, name: str) -> Any:
         """Loaded when first asked for: a run that finds everything kept needs no model."""
         if name not in self._parts:
-            self._parts[name] = _LOADERS[name]()
+            self._parts[name] = self._loaders()[name]()
         return self._parts[name]
+
+    def _loaders(self) -> dict[str, Callable[[], Any]]:
+        return {
+            "miniature": lambda: load_miniature(self.dtype),
+            "sae": lambda: pack("nodes.load").SaeuronLoadSAE.execute(self.sae, *["from file"] * 3).result[0],
+            "embed": _load_embedder,
+            "objects": lambda: _load_classifier("objects"),
+            "styles": lambda: _load_classifier("styles"),
+        }
+
+
+def load_miniature(dtype: str) -> tuple[Any, Any, Any]:
+    """MODEL, CLIP, VAE of the pack's node, computing in `dtype`."""
+    import comfy.cli_args
+    import comfy.utils
+    import torch
+
+    comfy.utils.PROGRESS_BAR_ENABLED = False  # one per batch says nothing here
+    comfy.cli_args.args.bf16_unet = comfy.cli_args.args.bf16_vae = dtype == "bfloat16"
+    model, clip, vae = pack("nodes.load").SaeuronLoadMiniature.execute().result
+    if dtype == "bfloat16":
+        model.model.manual_cast_dtype = None  # the host takes it that no CPU computes in bfloat16, and would cast
+    vae.first_stage_model.to(memory_format=torch.channels_last)  # half the time on a CPU
+    return model, clip, vae
 
 
 def _load_embedder() -> Any:
@@ -129,14 +171,6 @@ def _load_embedder() -> Any:
 
 def _load_classifier(domain: str) -> Any:
     return pack("saeuron.evaluation.classifier").Classifier(MINIATURE / "classifiers" / domain)
-
-
-_LOADERS: dict[str, Callable[[], Any]] = {
-    "miniature": lambda: pack("nodes.load").SaeuronLoadMiniature.execute().result,
-    "sae": lambda: pack("nodes.load").SaeuronLoadSAE.execute(SAE, *["from file"] * 3).result[0],
-    "embed": _load_embedder,
-    **{domain: partial(_load_classifier, domain) for domain in DOMAINS},
-}
 
 
 def _digest_of_weights() -> str:
