@@ -108,31 +108,31 @@ class Studio:
             "euler", "sgm_uniform", STEPS, treatment.cfg, SIZE, SIZE
         )
         painter = pack("nodes.host.painting").HostPainter(
-            *self._part("miniature"), self._part("sae"), settings, len(shots), treatment.negative
+            *self.part("miniature"), self.part("sae"), settings, len(shots), treatment.negative
         )
         self.drawn += len(shots)
         return np.asarray(painter.draw(shots, treatment.interventions()))
 
     def _judge(self, pictures: np.ndarray) -> Sight:
-        judges = {domain: self._part(domain) for domain in DOMAINS}
+        judges = {domain: self.part(domain) for domain in DOMAINS}
         return Sight(
             {domain: np.array(judge.classify(pictures)) for domain, judge in judges.items()},
             judges["objects"].features(pictures),
             self._realism_judge().rejects(pictures),
-            self._part("embed")(pictures),
+            self.part("embed")(pictures),
         )
 
     def _realism_judge(self) -> Any:
         """Trained on un-ablated pictures that are used for nothing else, with what both judges see."""
         if "realism" not in self._parts:
-            judges = [self._part(domain) for domain in DOMAINS]
+            judges = [self.part(domain) for domain in DOMAINS]
             self._parts["realism"] = pack("saeuron.evaluation.artifacts").RealismJudge(
                 lambda pictures: np.concatenate([judge.features(pictures) for judge in judges], axis=1),
                 self.draw(real_shots(self.scale), OFF),
             )
         return self._parts["realism"]
 
-    def _part(self, name: str) -> Any:
+    def part(self, name: str) -> Any:
         """Loaded when first asked for: a run that finds everything kept needs no model."""
         if name not in self._parts:
             self._parts[name] = self._loaders()[name]()
