@@ -25,7 +25,7 @@ from tools.pack import pack
 from .plan import Scale, real_shots
 
 MINIATURE = REPOSITORY / "saeuron" / "miniature"
-SAE = "miniature-up_blocks.0.attentions.1.safetensors"
+HOOKPOINT = "up_blocks.0.attentions.1"
 STEPS, SIZE = 8, 192
 
 
@@ -60,9 +60,6 @@ class Studio:
 
     dtype: str = "float32"
     """Of the UNet and the autoencoder; ``bfloat16`` is quicker where the processor has it."""
-
-    sae: str = SAE
-    """Its file."""
 
     drawn: int = 0
     """How many pictures this process has drawn."""
@@ -107,11 +104,21 @@ class Studio:
         settings = pack("nodes.host.sampling").SamplingSettings(
             "euler", "sgm_uniform", STEPS, treatment.cfg, SIZE, SIZE
         )
+        patching, find_site = pack("nodes.host.patching"), pack("nodes.host.unet").find_site
+        model, clip, vae = self.part("miniature")
+        for intervention in treatment.interventions():
+            sae = self._sae(intervention.feature_set.sae.hookpoint)
+            model = patching.add_patch(model, patching.Patch(find_site(model, sae.identity), sae, intervention))
         painter = pack("nodes.host.painting").HostPainter(
-            *self.part("miniature"), self.part("sae"), settings, len(shots), treatment.negative
+            model, clip, vae, self._sae(HOOKPOINT), settings, len(shots), treatment.negative
         )
         self.drawn += len(shots)
-        return np.asarray(painter.draw(shots, treatment.interventions()))
+        return np.asarray(painter.draw(shots))
+
+    def _sae(self, hookpoint: str) -> Any:
+        if hookpoint not in self._parts:
+            self._parts[hookpoint] = load_sae(hookpoint)
+        return self._parts[hookpoint]
 
     def _judge(self, pictures: np.ndarray) -> Sight:
         judges = {domain: self.part(domain) for domain in DOMAINS}
@@ -141,11 +148,16 @@ class Studio:
     def _loaders(self) -> dict[str, Callable[[], Any]]:
         return {
             "miniature": lambda: load_miniature(self.dtype),
-            "sae": lambda: pack("nodes.load").SaeuronLoadSAE.execute(self.sae, *["from file"] * 3).result[0],
             "embed": _load_embedder,
             "objects": lambda: _load_classifier("objects"),
             "styles": lambda: _load_classifier("styles"),
         }
+
+
+def load_sae(hookpoint: str) -> Any:
+    """SAE of the pack's node, the miniature's at `hookpoint`."""
+    file = f"miniature-{hookpoint}.safetensors"
+    return pack("nodes.load").SaeuronLoadSAE.execute(file, *["from file"] * 3).result[0]
 
 
 def load_miniature(dtype: str) -> tuple[Any, Any, Any]:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from saeuron.evaluation.benchmark import Concept, choose_multiplier
+from saeuron.hookpoints import SDXL_UNBOX
 from tools.host import REPOSITORY
 from tools.miniature.build_feature_sets import collect, select
 from tools.miniature.drawings import OBJECTS, STYLES
@@ -22,12 +23,11 @@ from tools.pack import pack
 
 from .plan import FULL, VALIDATION
 from .report import COLUMNS, show, table
-from .studio import Studio, Treatment, load_miniature
+from .studio import HOOKPOINT, Studio, Treatment, load_miniature, load_sae
 from .treatments import Bench
 
 CONCEPTS = (*(Concept("objects", name) for name in ("cats", "dogs", "towers", "trees")), Concept("styles", "crayon"))
-MULTIPLIERS = (-10.0, -20.0, -30.0, -60.0)
-PUBLISHED = "up_blocks.0.attentions.1"
+MULTIPLIERS = (-5.0, -10.0, -20.0, -30.0, -60.0)
 FIGURES_SHOWN = ("ua", "ira", "cra", "kernel_distance")
 
 
@@ -36,7 +36,7 @@ class Variant:
     """One way of choosing features; the defaults are what the shipped feature sets were made with."""
 
     name: str
-    hookpoint: str = PUBLISHED
+    hookpoints: tuple[str, ...] = (HOOKPOINT,)
     selection: dict[str, Any] = field(default_factory=dict)
 
 
@@ -46,9 +46,8 @@ VARIANTS = (
     Variant("20 features", selection={"tau": 20}),
     Variant("40 features", selection={"tau": 40}),
     Variant("10 features for each step", selection={"per_step": True}),
-    Variant("up_blocks.0.attentions.0", "up_blocks.0.attentions.0"),
-    Variant("mid_block.attentions.0", "mid_block.attentions.0"),
-    Variant("down_blocks.2.attentions.1", "down_blocks.2.attentions.1"),
+    *(Variant(name, (name,)) for name in SDXL_UNBOX if name != HOOKPOINT),
+    Variant("all four hookpoints at once", SDXL_UNBOX),
 )
 
 
@@ -56,33 +55,36 @@ def compare(work: Path, dtype: str) -> list[dict[str, Any]]:
     """One row for each variant and concept, at the best of the multipliers."""
     miniature = load_miniature(dtype)
     statistics: dict[str, dict[str, Any]] = {}
+    bench = Bench(Studio(work / "seen", FULL, dtype), FULL)
     rows = []
     for variant in VARIANTS:
-        file = f"miniature-{variant.hookpoint}.safetensors"
-        if variant.hookpoint not in statistics:
-            lists = [*OBJECTS, *(f"style-{style}" for style in STYLES)]
-            statistics[variant.hookpoint] = collect(lists, 0, miniature, file)
+        for hookpoint in variant.hookpoints:
+            if hookpoint not in statistics:
+                lists = [*OBJECTS, *(f"style-{style}" for style in STYLES)]
+                statistics[hookpoint] = collect(lists, 0, miniature, load_sae(hookpoint))
         settings = pack("saeuron.selection").SelectionSettings(**variant.selection)
-        feature_sets = select(statistics[variant.hookpoint], settings)
-        bench = Bench(Studio(work / "seen", FULL, dtype, file), FULL)
+        selected = [select(statistics[hookpoint], settings) for hookpoint in variant.hookpoints]
         for concept in CONCEPTS:
-            rows.append({"variant": variant.name, **_best(bench, concept, feature_sets[concept.name])})
+            feature_sets = tuple(by_concept[concept.name] for by_concept in selected)
+            rows.append({"variant": variant.name, **_best(bench, concept, feature_sets)})
             print(rows[-1], flush=True)
     return rows
 
 
-def _best(bench: Bench, concept: Concept, feature_set: Any) -> dict[str, Any]:
-    tried = {m: bench.figures(concept, Treatment((feature_set,), (m,)), VALIDATION) for m in MULTIPLIERS}
+def _best(bench: Bench, concept: Concept, feature_sets: tuple[Any, ...]) -> dict[str, Any]:
+    tried = {m: bench.figures(concept, _with(feature_sets, m), VALIDATION) for m in MULTIPLIERS}
     best = choose_multiplier(MULTIPLIERS, tried.__getitem__)
-    features = {f.index for step in feature_set.steps for f in step.features}
     means = {name: round(tried[best].mean(name), 4) for name in ("ua", "ira", "cra")}
     return {
         "concept": concept.name,
-        "features": len(features),
         "multiplier": best,
         **means,
         "kernel_distance": round(tried[best].kernel_distance, 4),
     }
+
+
+def _with(feature_sets: tuple[Any, ...], multiplier: float) -> Treatment:
+    return Treatment(feature_sets, (multiplier,) * len(feature_sets))
 
 
 def main() -> None:
@@ -113,7 +115,7 @@ def _markdown(rows: list[dict[str, Any]]) -> str:
         f"{names}; mode exact, the best of the multipliers {', '.join(f'{m:g}' for m in MULTIPLIERS)} for each "
         f"concept, {pictures} pictures of each concept and one of every object. These are validation figures: the same "
         "pictures chose the multiplier, so they are a little too good, for every variant alike. "
-        f"Hookpoint {PUBLISHED} where no other is named.\n\n"
+        f"Hookpoint {HOOKPOINT} where no other is named.\n\n"
         + table(["Variant", "Multipliers", *(COLUMNS[key] for key in FIGURES_SHOWN)], lines)
         + "\n"
     )

@@ -23,10 +23,9 @@ SAMPLING = {"sampler_name": "euler", "scheduler": "sgm_uniform", "steps": 8, "cf
 NOTE = "Shipped with the pack; computed from feature_sets/prompts/fit by tools.miniature.build_feature_sets."
 
 
-def collect(concepts: list[str], seed: int, miniature: tuple[Any, Any, Any], sae_file: str = SAE) -> dict[str, Any]:
+def collect(concepts: list[str], seed: int, miniature: tuple[Any, Any, Any], sae: Any) -> dict[str, Any]:
     """Statistics of each concept's fit prompts."""
     model, clip, _ = miniature
-    sae = pack("nodes.load").SaeuronLoadSAE.execute(sae_file, *["from file"] * 3).result[0]
     node = pack("nodes.statistics").SaeuronCollectStatistics
     statistics = {}
     for concept in concepts:
@@ -61,7 +60,8 @@ def main() -> None:
     settings = pack("saeuron.selection").SelectionSettings(tau=arguments.tau)
     with torch.inference_mode():
         miniature = pack("nodes.load").SaeuronLoadMiniature.execute().result
-        statistics = collect([*OBJECTS, *(f"style-{style}" for style in STYLES)], arguments.seed, miniature)
+        sae = pack("nodes.load").SaeuronLoadSAE.execute(SAE, *["from file"] * 3).result[0]
+        statistics = collect([*OBJECTS, *(f"style-{style}" for style in STYLES)], arguments.seed, miniature, sae)
     for concept, feature_set in select(statistics, settings).items():
         feature_set.save(arguments.output / f"{concept}.json")
     # What random features for a control are drawn from.
