@@ -113,6 +113,12 @@ class SparseAutoencoder(nn.Module):
         values, indices = self.encoder(x.float()).topk(self.k, dim=-1, sorted=False)
         return SparseCodes(values.relu(), indices)
 
+    def pre_activations(self, x: Tensor, features: Tensor) -> Tensor:
+        """z [..., m] float32 of `features` [m] alone, for tokens [..., d]: what they would be if all were kept."""
+        weight = self.encoder.weight[features].to(x.device, torch.float32)
+        bias = self.encoder.bias[features].to(x.device, torch.float32)
+        return nn.functional.linear(x.float(), weight, bias)
+
     def decoder_rows(self, indices: Tensor) -> Tensor:
         """Decoder directions [..., d], float32, of feature indices [...]."""
         rows: Tensor = self.decoder(indices)

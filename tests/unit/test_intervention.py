@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from saeuron.errors import SaeuronError
 from saeuron.feature_set import Feature, FeatureSet, FeatureStep
-from saeuron.intervention import MODES, RULES, Intervention, intervene
+from saeuron.intervention import MODES, RULES, FeatureEdit, Intervention, intervene, may_change
 from saeuron.sae import SAEIdentity
 from support.reference import dense_codes, dense_decode, random_sae
 
@@ -188,3 +188,22 @@ def test_an_edit_that_leaves_the_dtype_s_range_stops_with_the_reason(mode):
 def test_senseless_interventions_are_refused(change):
     with pytest.raises(SaeuronError):
         Intervention(**{"feature_set": with_means(3), "multiplier": -1.0, **change})
+
+
+@given(seed=st.integers(0, 10**6), scale=st.sampled_from([1e-4, 1.0, 1e4]), threshold=st.sampled_from([0.0, 0.3, 2.0]))
+@settings(max_examples=60, deadline=None)
+def test_no_token_that_the_formula_changes_is_passed_over(seed, scale, threshold):
+    sae, x = random_sae(D, N, K, seed % 97), block(seed, (200,))[0] * scale
+    features = torch.randperm(N, generator=torch.Generator().manual_seed(seed))[:3]
+    edit = FeatureEdit(features, torch.full((3,), -2.0), torch.full((3,), threshold * scale))
+    changed = (dense_codes(sae, x)[..., features] > threshold * scale).any(-1)
+    assert (may_change(sae, edit, x) >= changed).all()
+
+
+def test_tokens_on_which_no_feature_can_fire_are_not_encoded():
+    sae, x = random_sae(D, N, K, 0), block(0, (200,))[0]
+    features = torch.tensor([3])
+    edit = FeatureEdit(features, torch.tensor([-2.0]), torch.tensor([0.5]))
+    fires = dense_codes(sae, x)[..., 3] > 0.5
+    seen = may_change(sae, edit, x)
+    assert fires.sum() <= seen.sum() < len(x) / 2
