@@ -9,44 +9,15 @@ import pytest
 import torch
 
 from support.host_graph import Spy, unlearn
+from tools.bench.full_size import sdxl_model, unbox_state
 from tools.pack import pack as import_from_pack
 
-SDXL_UNET = {
-    "image_size": 32,
-    "in_channels": 4,
-    "out_channels": 4,
-    "model_channels": 320,
-    "num_res_blocks": [2, 2, 2],
-    "channel_mult": [1, 2, 4],
-    "transformer_depth": [0, 0, 2, 2, 10, 10],
-    "transformer_depth_output": [0, 0, 0, 2, 2, 2, 10, 10, 10],
-    "transformer_depth_middle": 10,
-    "context_dim": 2048,
-    "adm_in_channels": 2816,
-    "num_classes": "sequential",
-    "use_spatial_transformer": True,
-    "use_linear_in_transformer": True,
-    "legacy": False,
-    "num_head_channels": 64,
-    "dtype": torch.float32,
-}
 D, N, K = 1280, 5120, 10
 
 
 @pytest.fixture(scope="module")
 def sdxl():
-    import comfy.model_base
-    import comfy.model_patcher
-    import comfy.supported_models
-
-    model = comfy.model_base.SDXL(comfy.supported_models.SDXL(SDXL_UNET), device=torch.device("cpu"))
-    generator = torch.Generator().manual_seed(0)
-    for name, parameter in model.diffusion_model.named_parameters():
-        if parameter.ndim > 1:
-            parameter.data.normal_(0, parameter[0].numel() ** -0.5, generator=generator)
-        else:
-            parameter.data.fill_(float(name.endswith("weight")))  # norms
-    return comfy.model_patcher.ModelPatcher(model, load_device=torch.device("cpu"), offload_device=torch.device("cpu"))
+    return sdxl_model()
 
 
 @pytest.fixture(scope="module")
@@ -57,14 +28,7 @@ def unbox_sae(pack):
     name = "unet.up_blocks.0.attentions.1_k10_hidden5120/final"
     path = Path(folder_paths.models_dir) / "saes" / name
     path.mkdir(parents=True)
-    generator = torch.Generator().manual_seed(1)
-    state = {
-        "encoder.weight": torch.randn(N, D, generator=generator) / D**0.5,
-        "decoder.weight": torch.randn(D, N, generator=generator) / D**0.5,
-        "pre_bias": torch.randn(D, generator=generator) * 0.1,
-        "latent_bias": torch.randn(N, generator=generator) * 0.1,
-        "stats_last_nonzero": torch.zeros(N, dtype=torch.int64),
-    }
+    state = unbox_state(D, N)
     torch.save({"state_dict": state}, path / "state_dict.pth")
     (path / "config.json").write_text(json.dumps({"n_dirs_local": N, "d_model": D, "k": K, "auxk": 256}))
     return import_from_pack("nodes.load").SaeuronLoadSAE.execute(name, *["from file"] * 3).result[0], state

@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import subprocess
 import sys
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -58,9 +59,9 @@ def against_dense(repeats: int = 9) -> list[dict[str, Any]]:
             assert torch.allclose(edit_exact(*case), dense.edit_exact(*case), atol=1e-3)
             seconds = interleaved(
                 {
-                    "ours": lambda case=case: edit_exact(*case),
-                    "dense": lambda case=case: dense.edit_exact(*case),
-                    "encoder and top-k": lambda case=case: case.sae.encode(case.x),
+                    "ours": partial(edit_exact, *case),
+                    "dense": partial(dense.edit_exact, *case),
+                    "encoder and top-k": partial(case.sae.encode, case.x),
                 },
                 repeats,
             )
@@ -76,7 +77,7 @@ def growth(repeats: int = 5) -> list[dict[str, Any]]:
     for tokens, n in sizes:
         case = make_case(tokens, n, 10)
         seconds = interleaved(
-            {"ours": lambda: edit_exact(*case), "encoder and top-k": lambda: case.sae.encode(case.x)},  # noqa: B023
+            {"ours": partial(edit_exact, *case), "encoder and top-k": partial(case.sae.encode, case.x)},
             repeats,
         )
         rows.append({"tokens": tokens, "n": n, "ms": _ms(seconds)})

@@ -26,8 +26,8 @@ from .report import COLUMNS, show, table
 from .studio import HOOKPOINT, Studio, Treatment, load_miniature, load_sae
 from .treatments import Bench
 
-CONCEPTS = (*(Concept("objects", name) for name in ("cats", "dogs", "towers", "trees")), Concept("styles", "crayon"))
-MULTIPLIERS = (-5.0, -10.0, -20.0, -30.0, -60.0)
+CONCEPTS = (*(Concept("objects", name) for name in ("cats", "towers")), Concept("styles", "crayon"))
+MULTIPLIERS = (-10.0, -30.0, -60.0)
 FIGURES_SHOWN = ("ua", "ira", "cra", "kernel_distance")
 
 

@@ -1,0 +1,72 @@
+"""``make bench``: how fast it is, each part alone by name; into output/bench.json and docs/performance.md.
+
+Every ratio is of runs that took turns within one process; nothing is compared between two runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tools.host import REPOSITORY
+from tools.miniature.training import import_host
+
+from . import collecting, edit, overhead, serving
+from .rates import machine_rates
+from .report import write_report
+
+PARTS: dict[str, Callable[[], Any]] = {
+    "edit": edit.against_dense,
+    "growth": edit.growth,
+    "overhead": overhead.measure,
+    "collecting": collecting.measure,
+    "slider": serving.slider,
+    "start": serving.start,
+    "loading": serving.loading,
+}
+OUTPUT = REPOSITORY / "output" / "bench.json"
+
+
+def machine() -> dict[str, Any]:
+    model = "unknown"
+    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []:
+        if line.startswith("model name"):
+            model = line.split(":", 1)[1].strip()
+    return {
+        "processor": model,
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        **machine_rates(),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="tools.bench", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all if none is named")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.parts) - set(PARTS):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    import_host()
+    results: dict[str, Any] = json.loads(OUTPUT.read_text(encoding="utf-8")) if OUTPUT.exists() else {}
+    results["machine"] = machine()
+    OUTPUT.parent.mkdir(exist_ok=True)
+    for name in arguments.parts or PARTS:
+        with torch.inference_mode():
+            results[name] = PARTS[name]()
+        print(name, json.dumps(results[name]), flush=True)
+        OUTPUT.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    write_report(REPOSITORY / "docs" / "performance.md", results)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""One step of SDXL's UNet at full size, random weights: what one concept, and what several, add to it."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from tools.pack import pack
+
+from .edit import FEATURES, RATE
+from .full_size import sdxl_model, unbox_state
+from .timing import interleaved
+
+D, N, K = 1280, 5120, 10
+CONCEPTS = (1, 4, 16)
+SIGMA = 5.0
+BLOCK = "output_blocks.1.1"
+
+
+class FullSize(NamedTuple):
+    model: Any
+    """The host's MODEL."""
+
+    sae: Any
+    """A `HostedSAE`."""
+
+    noise: Tensor
+    conditioning: list[Any]
+
+
+def make(pixels: int) -> FullSize:
+    identity = pack("saeuron.sae").SAEIdentity("", "sdxl-turbo", "up_blocks.0.attentions.1", "update", D, N, K)
+    generator = torch.Generator().manual_seed(3)
+    side = pixels // 8
+    context, pooled = torch.randn(1, 77, 2048, generator=generator), torch.randn(1, 1280, generator=generator)
+    return FullSize(
+        sdxl_model(),
+        _hosted(identity),
+        torch.randn(1, 4, side, side, generator=generator),
+        [[context, {"pooled_output": pooled}]],
+    )
+
+
+def _hosted(identity: Any) -> Any:
+    import comfy.model_patcher
+    import comfy.ops
+
+    state = unbox_state(D, N)
+    sae = pack("saeuron.sae").SparseAutoencoder(D, N, K, operations=comfy.ops.manual_cast)
+    sae.load_state_dict(
+        {
+            "encoder.weight": state["encoder.weight"],
+            "encoder.bias": state["latent_bias"] - state["encoder.weight"] @ state["pre_bias"],
+            "decoder.weight": state["decoder.weight"].T.contiguous(),
+            "decoder_bias": state["pre_bias"],
+        }
+    )
+    cpu = torch.device("cpu")
+    patcher = comfy.model_patcher.ModelPatcher(sae.requires_grad_(False), load_device=cpu, offload_device=cpu)
+    return pack("nodes.host.sockets").HostedSAE(patcher, identity)
+
+
+def step(full: FullSize, model: Any) -> Tensor:
+    import comfy.sample
+    import comfy.samplers
+
+    latents: Tensor = comfy.sample.sample_custom(
+        model, full.noise, 1.0, comfy.samplers.sampler_object("euler"), torch.tensor([SIGMA, 0.0]),
+        full.conditioning, full.conditioning, torch.zeros_like(full.noise), disable_pbar=True,
+    )  # fmt: skip
+    return latents
+
+
+def feature_sets(full: FullSize, concepts: int) -> list[Any]:
+    """`FEATURES` random features for each concept, each above its threshold on `RATE` of this step's tokens."""
+    kept: list[Tensor] = []
+    block = full.model.get_model_object("diffusion_model").get_submodule(BLOCK)
+    handle = block.register_forward_hook(lambda _m, inputs, output: kept.append(output - inputs[0]))
+    try:
+        step(full, full.model)
+    finally:
+        handle.remove()
+    library, sae = pack("saeuron.feature_set"), full.sae
+    order = torch.randperm(N, generator=torch.Generator().manual_seed(2))
+    sets = []
+    for concept in range(concepts):
+        chosen = order[concept * FEATURES : (concept + 1) * FEATURES].sort().values
+        z = sae.module.pre_activations(kept[0].permute(0, 2, 3, 1), chosen).reshape(-1, FEATURES)
+        thresholds = z.quantile(1 - RATE, dim=0).clamp(min=0).tolist()
+        features = tuple(
+            library.Feature(index, mean_concept=0.5, mean_all=threshold)
+            for index, threshold in zip(chosen.tolist(), thresholds, strict=True)
+        )
+        sets.append(
+            library.FeatureSet(f"random {concept}", sae.identity, {}, {}, (library.FeatureStep(None, features),))
+        )
+    return sets
+
+
+def patched(full: FullSize, sets: list[Any]) -> Any:
+    """One Unlearn for each feature set, chained."""
+    patching, site = pack("nodes.host.patching"), pack("nodes.host.unet").find_site(full.model, full.sae.identity)
+    model = full.model
+    for feature_set in sets:
+        intervention = pack("saeuron.intervention").Intervention(feature_set, -20.0)
+        model = patching.add_patch(model, patching.Patch(site, full.sae, intervention))
+    return model
+
+
+def measure(pixels: int = 512, repeats: int = 5) -> dict[str, Any]:
+    """Seconds of a step: off, and with each number of `CONCEPTS`; and of the edit by itself, inside such a step."""
+    full = make(pixels)
+    sets = feature_sets(full, max(CONCEPTS))
+    models = {"off": full.model, **{f"{count} concepts": patched(full, sets[:count]) for count in CONCEPTS}}
+    plain, edited = step(full, full.model), step(full, models["1 concepts"])
+    if torch.equal(plain, edited):
+        raise RuntimeError("Nothing was edited, so there is nothing to time.")
+    if not torch.equal(step(full, full.model), plain):
+        raise RuntimeError("The patch left something in the model.")
+    seconds = interleaved({name: partial(step, full, model) for name, model in models.items()}, repeats, warm_up=0)
+    rounded = {name: round(value, 3) for name, value in seconds.items()}
+    return {"pixels": pixels, "repeats": repeats, "seconds": rounded, **_edit(full, models)}
+
+
+def _edit(full: FullSize, models: dict[str, Any]) -> dict[str, Any]:
+    """Profile of one patched step: what the wrapper's readers take, and the operations of the whole step."""
+    from torch.profiler import ProfilerActivity, profile, record_function
+
+    hooking = pack("nodes.host.hooking")
+    make_hook, share = hooking._hook, {}
+
+    def recorded(reader: Any, options: Any) -> Any:
+        hook = make_hook(reader, options)
+
+        def run(*args: Any) -> Any:
+            with record_function("saeuron edit"):
+                return hook(*args)
+
+        return run
+
+    hooking._hook = recorded
+    try:
+        for name, model in models.items():
+            if name == "off":
+                continue
+            with profile(activities=[ProfilerActivity.CPU]) as profiler:
+                step(full, model)
+            averages = profiler.key_averages()
+            edit = next(entry for entry in averages if entry.key == "saeuron edit")
+            share[name] = round(edit.cpu_time_total / sum(e.self_cpu_time_total for e in averages), 5)
+            if name == "1 concepts":
+                top = sorted(averages, key=lambda e: -e.self_cpu_time_total)[:8]
+                operations = {e.key: round(e.self_cpu_time_total / 1e6, 3) for e in top}
+    finally:
+        hooking._hook = make_hook
+    return {"edit_share_of_step": share, "profile_seconds": operations}

@@ -1,0 +1,128 @@
+"""docs/performance.md from the results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tools.evaluation.report import table
+
+from .edit import FEATURES, RATE, D
+
+
+def write_report(path: Path, results: dict[str, Any]) -> None:
+    machine = results["machine"]
+    parts = [
+        "# Performance",
+        f"Written by `make bench` (one part: `make bench ARGS=edit`). {machine['processor']}, "
+        f"{machine['cores']} cores, {machine['threads']} threads, {machine['system']}, Python {machine['python']}, "
+        f"torch {machine['torch']}, float32. At best it multiplies matrices at {machine['gflops']:.0f} GFLOP/s and moves memory at "
+        f"{machine['gb_per_second']:.0f} GB/s. Medians of runs that take turns in one process. Random weights where "
+        "the size is SDXL's; nothing here was measured on a GPU.",
+    ]
+    sections = {
+        "overhead": _overhead,
+        "edit": _edit,
+        "growth": _growth,
+        "collecting": _collecting,
+        "slider": _slider,
+        "start": _start,
+        "loading": _loading,
+    }
+    parts += [section(results[name], machine) for name, section in sections.items() if name in results]
+    path.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+def _overhead(found: dict[str, Any], _machine: dict[str, Any]) -> str:
+    seconds, share = found["seconds"], found["edit_share_of_step"]
+    rows = [
+        [name, f"{value:.2f}", f"{value / seconds['off']:.3f}", f"{share[name]:.2%}" if name in share else ""]
+        for name, value in seconds.items()
+    ]
+    profile = [[f"`{name}`", f"{value:.3f}"] for name, value in found["profile_seconds"].items()]
+    return (
+        f"## A step of SDXL\n\nThe UNet at full size, {found['pixels']} px, batch 1, one step; an SAE of sdxl-unbox's "
+        f"size (n 5120, k 10), {FEATURES} features for each concept, each above its threshold on {RATE:.0%} of the "
+        f"tokens. Median of {found['repeats']} runs. The last column is from a profile: the part of one step that is "
+        "spent in the edit; whole steps vary by more than that on a machine that is shared. Goals: a patched step at "
+        "most 1.01 of a plain one, 16 concepts at most 1.05 of one.\n\n"
+        + table(["Patched", "Seconds", "Ratio to off", "Edit's share of the step"], rows)
+        + "\n\nWhere the time of a patched step goes (self CPU seconds under the profiler):\n\n"
+        + table(["Operation", "Seconds"], profile)
+    )
+
+
+def _edit(found: list[dict[str, Any]], machine: dict[str, Any]) -> str:
+    rows = []
+    for row in found:
+        ms, mib = row["ms"], row["extra_mib"]
+        floor = 2 * row["tokens"] * row["n"] * D / machine["gflops"] / 1e6
+        rows.append(
+            [
+                str(row["tokens"]), f"{row['n']} / {row['k']}", f"{ms['dense']:.1f}", f"{ms['encoder and top-k']:.1f}",
+                f"{floor:.1f}", f"{ms['ours']:.1f}", f"{ms['dense'] / ms['ours']:.1f}",
+                f"{ms['ours'] / ms['encoder and top-k']:.2f}", f"{mib['dense']:.0f}", f"{mib['ours']:.0f}",
+            ]
+        )  # fmt: skip
+    head = [
+        "Tokens", "n / k", "Dense, ms", "Encoder and top-k, ms", "Floor of the encoder, ms", "Ours, ms",
+        "Dense / ours", "Ours / encoder", "Dense, MiB", "Ours, MiB",
+    ]  # fmt: skip
+    return (
+        "## The edit by itself\n\nMode `exact` against the arithmetic of published code: every code as n numbers, "
+        "decoded twice. The results agree to rounding. The floor is the encoder's product at the machine's best rate; "
+        "we are below it because only tokens on which a selected feature is above its threshold are encoded, and that "
+        "is decided by a product with the selected columns alone. Goals: 3 times as fast as dense, at most 1.3 times "
+        "the bare encoder with top-k, a third of the memory.\n\n" + table(head, rows)
+    )
+
+
+def _growth(found: list[dict[str, Any]], _machine: dict[str, Any]) -> str:
+    rows = [
+        [str(row["tokens"]), str(row["n"]), f"{row['ms']['ours']:.1f}", f"{row['ms']['encoder and top-k']:.1f}"]
+        for row in found
+    ]
+    by_tokens = [row for row in found if row["n"] == found[0]["n"]]
+    by_n = [row for row in found if row["tokens"] == 1024]
+    tokens, sizes = (_ratio(part, key) for part, key in ((by_tokens, "tokens"), (by_n, "n")))
+    return (
+        "## Growth\n\n"
+        + table(["Tokens", "n", "Ours, ms", "Encoder and top-k, ms"], rows)
+        + f"\n\nWith {tokens[0]:.0f} times the tokens the edit takes {tokens[1]:.0f} times as long, with "
+        f"{sizes[0]:.0f} times the features {sizes[1]:.0f} times."
+    )
+
+
+def _ratio(rows: list[dict[str, Any]], key: str) -> tuple[float, float]:
+    first, last = rows[0], rows[-1]
+    return last[key] / first[key], last["ms"]["ours"] / first["ms"]["ours"]
+
+
+def _collecting(found: dict[str, Any], _machine: dict[str, Any]) -> str:
+    rates, peaks = found["pictures_per_second"], found["peak_mib"]
+    memory = ", ".join(f"{value:.0f} MiB for {count} prompts" for count, value in peaks.items())
+    return (
+        f"## Collecting statistics\n\nOn the miniature {rates['collecting']:.2f} pictures a second, plain sampling "
+        f"{rates['plain']:.2f}: {rates['collecting'] / rates['plain']:.3f} of it (goal 0.97; the miniature's steps are "
+        f"tiny, so this is its worst case). Peak memory of the process: {memory}."
+    )
+
+
+def _slider(found: dict[str, Any], _machine: dict[str, Any]) -> str:
+    return (
+        f"## The slider\n\nThrough the server, everything else cached: {found['seconds']:.2f} s from queue to picture, "
+        f"median of {found['pictures']}; {found['outside_sampling']:.0%} of it outside sampling (goals: 1.5 s, 15 %)."
+    )
+
+
+def _start(found: dict[str, Any], _machine: dict[str, Any]) -> str:
+    seconds = found["seconds"]
+    return (
+        f"## The host's start\n\n{seconds['without']:.2f} s without the pack, {seconds['with']:.2f} s with it; the "
+        f"host's log says {found['import_as_logged']:.1f} s for the pack (goal 0.3)."
+    )
+
+
+def _loading(found: dict[str, Any], _machine: dict[str, Any]) -> str:
+    rows = [[name, f"{value:.3f}"] for name, value in found.items()]
+    return "## Loading a full-size SAE\n\nGoal 0.3 s from safetensors.\n\n" + table(["File", "Seconds"], rows)
