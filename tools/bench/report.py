@@ -16,7 +16,8 @@ def write_report(path: Path, results: dict[str, Any]) -> None:
         "# Performance",
         f"Written by `make bench` (one part: `make bench ARGS=edit`). {machine['processor']}, "
         f"{machine['cores']} cores, {machine['threads']} threads, {machine['system']}, Python {machine['python']}, "
-        f"torch {machine['torch']}, float32. At best it multiplies matrices at {machine['gflops']:.0f} GFLOP/s and moves memory at "
+        f"torch {machine['torch']}, float32. At best it multiplies matrices at "
+        f"{machine['gflops']:.0f} GFLOP/s and moves memory at "
         f"{machine['gb_per_second']:.0f} GB/s. Medians of runs that take turns in one process. Random weights where "
         "the size is SDXL's; nothing here was measured on a GPU.",
     ]
