@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import SaeuronError
-from ..miniature.architecture import BASE_MODEL, IMAGE_SIZE, POOLED_PLUS_SIZES, TEXT_CONFIG, TEXT_WIDTH, UNET_CONFIG
+from ..miniature.architecture import IMAGE_SIZE, POOLED_PLUS_SIZES, TEXT_CONFIG, TEXT_WIDTH, UNET_CONFIG
 from ..miniature.loading import load_weights
 from .layout import autoencoder_to_diffusers, text_to_transformers, unet_to_diffusers
 from .models import DiffusersModel
@@ -43,7 +43,6 @@ def load_miniature(device: torch.device | str = "cpu", dtype: torch.dtype = torc
         timestep_spacing="trailing",
     )
     return DiffusersModel(
-        base_model=BASE_MODEL,
         unet=build_unet().to(device, dtype),
         vae=build_autoencoder().to(device),
         scheduler=scheduler,

@@ -1,12 +1,13 @@
 """One step of a UNet under NNsight: what a hookpoint reads and gives, and the intervention on it.
 
-Two traps of NNsight, both avoided here: inside a trace a block's ``.input`` has to be asked for before its ``.output``,
-because values come in the order in which the model computes them; and a wrapped module stays wrapped, so the UNet
-belongs to the reference path alone.
+Three traps of NNsight, all avoided here: inside a trace a block's ``.input`` has to be asked for before its
+``.output``, because values come in the order in which the model computes them; a wrapped module stays wrapped, so it is
+given modules of its own; and importing it puts a ``save`` on every object.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -34,10 +35,10 @@ def _nnsight() -> Any:
 
 
 class TracedUNet:
-    """A `UNet2DConditionModel` with NNsight around it."""
+    """A `UNet2DConditionModel` under NNsight. `unet` stays as it is: NNsight wraps other modules with its weights."""
 
     def __init__(self, unet: Any) -> None:
-        self._unet = _nnsight().NNsight(unet)
+        self._unet = _nnsight().NNsight(_with_shared_weights(unet).eval())
 
     def __call__(self, hookpoint: str, reader: Reader, *args: Any, **kwargs: Any) -> Tensor:
         """What the UNet predicts [B, 4, h, w] for its own arguments, with `reader` at the block `hookpoint`."""
@@ -56,6 +57,11 @@ class TracedUNet:
         for part in hookpoint.split("."):
             module = module[int(part)] if part.isdigit() else getattr(module, part)
         return module
+
+
+def _with_shared_weights(module: Any) -> Any:
+    """A copy of `module` whose parameters and buffers are those of `module` themselves."""
+    return copy.deepcopy(module, {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())})
 
 
 def _read(reader: Reader, block_input: Tensor, block_output: Tensor) -> Tensor | None:
