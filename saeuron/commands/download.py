@@ -30,8 +30,8 @@ def _download(arguments: Namespace) -> Result:
         raise
     except Exception as error:  # the hub, the network and the disk each have exceptions of their own
         raise SaeuronError(
-            f"{arguments.repository} could not be had from the Hugging Face hub; run the command again, it goes on "
-            f"where it stopped. Without a network, copy the SAE's folder into {arguments.into}. "
+            f"{arguments.repository} could not be had from the Hugging Face hub; run the command again, files "
+            f"that are there are kept. Without a network, copy the SAE's folder into {arguments.into}. "
             f"({type(error).__name__}: {str(error)[:200]})"
         ) from error
 

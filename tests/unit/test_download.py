@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socket import SHUT_RDWR
 from threading import Thread
 
 import pytest
@@ -23,7 +24,9 @@ class Hub:
     """The few addresses of a hub that a download asks for; `files` are what it serves."""
 
     def __init__(self, files: dict[str, bytes]) -> None:
-        self.files, self.requests = files, []
+        self.files, self.requests, self.ranges = files, [], []
+        self.breaks_after: int | None = None
+        """A connection is cut after so many bytes of a file."""
         self.checksums = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
 
     def answer(self, method: str, path: str, wanted: str | None) -> tuple[int, dict[str, str], bytes]:
@@ -40,6 +43,7 @@ class Hub:
         headers = {"ETag": f'"{self.checksums[name]}"', "X-Repo-Commit": COMMIT, "Accept-Ranges": "bytes"}
         data = self.files[name]
         if wanted:
+            self.ranges.append(wanted)
             start = int(wanted.removeprefix("bytes=").split("-")[0])
             return 206, {**headers, "Content-Range": f"bytes {start}-{len(data) - 1}/{len(data)}"}, data[start:]
         return 200, headers, data
@@ -64,7 +68,11 @@ def hub(published, monkeypatch) -> Iterator[Hub]:
                 self.send_header(name, value)
             self.end_headers()
             if self.command == "GET":
-                self.wfile.write(data)
+                whole = hub.breaks_after is None or "/resolve/" not in self.path or len(data) <= hub.breaks_after
+                self.wfile.write(data if whole else data[: hub.breaks_after])
+                if not whole:
+                    self.wfile.flush()
+                    self.connection.shutdown(SHUT_RDWR)
 
         do_HEAD = do_GET
 
@@ -100,6 +108,16 @@ def test_what_is_there_is_not_downloaded_again(hub, tmp_path):
     hub.requests.clear()
     assert download(hub, tmp_path / "saes") == 0
     assert not [path for method, path in hub.requests if method == "GET" and path.endswith(".pth")]
+
+
+def test_a_broken_download_goes_on_where_it_stopped(hub, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("time.sleep", lambda _: None)  # the hub's client waits between its own attempts
+    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 100)  # what it keeps of a cut connection
+    hub.breaks_after = 400
+    assert download(hub, tmp_path / "saes") == 0, capsys.readouterr().err
+    starts = [int(wanted.removeprefix("bytes=").split("-")[0]) for wanted in hub.ranges]
+    assert starts == list(range(400, len(hub.files[f"{SAE}/state_dict.pth"]), 400))
+    assert load_sae(tmp_path / "saes" / SAE).identity.n == 12
 
 
 def test_a_damaged_file_is_refused_and_removed(hub, tmp_path, capsys):
