@@ -14,6 +14,7 @@ from torch import Tensor
 from ..errors import SaeuronError
 from ..miniature.architecture import IMAGE_SIZE, POOLED_PLUS_SIZES, TEXT_CONFIG, TEXT_WIDTH, UNET_CONFIG
 from ..miniature.loading import load_weights
+from . import require_diffusers
 from .layout import autoencoder_to_diffusers, text_to_transformers, unet_to_diffusers
 from .models import DiffusersModel
 
@@ -22,8 +23,7 @@ _REPOSITORY = Path(__file__).resolve().parents[2]
 
 def load_miniature(device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> DiffusersModel:
     """Errors: `SaeuronError` if there is no ComfyUI to take CLIP's vocabulary from."""
-    from diffusers import EulerDiscreteScheduler
-
+    diffusers = require_diffusers()
     tokenizer = _load_tokenizer()
     text = build_text_encoder().to(device, dtype)
 
@@ -35,7 +35,7 @@ def load_miniature(device: torch.device | str = "cpu", dtype: torch.dtype = torc
         encoded = text(tokens.to(device))
         return encoded.last_hidden_state, encoded.text_embeds
 
-    scheduler = EulerDiscreteScheduler(
+    scheduler = diffusers.EulerDiscreteScheduler(
         beta_start=0.00085,
         beta_end=0.012,
         beta_schedule="scaled_linear",
@@ -53,10 +53,8 @@ def load_miniature(device: torch.device | str = "cpu", dtype: torch.dtype = torc
 
 
 def build_unet() -> Any:
-    from diffusers import UNet2DConditionModel
-
     channels = tuple(UNET_CONFIG["model_channels"] * factor for factor in UNET_CONFIG["channel_mult"])
-    unet = UNet2DConditionModel(
+    unet = require_diffusers().UNet2DConditionModel(
         sample_size=IMAGE_SIZE // 8,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
@@ -74,9 +72,7 @@ def build_unet() -> Any:
 
 
 def build_autoencoder() -> Any:
-    from diffusers import AutoencoderTiny
-
-    vae = AutoencoderTiny(scaling_factor=1.0)
+    vae = require_diffusers().AutoencoderTiny(scaling_factor=1.0)
     vae.load_state_dict(autoencoder_to_diffusers(load_weights("autoencoder")))
     return vae.eval().requires_grad_(False)
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import SaeuronError
+from . import require_diffusers
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,9 @@ def load_sdxl(name: str, device: torch.device | str = "cpu", dtype: torch.dtype 
 
     Errors: `SaeuronError` that says what to download and where to put it, or that it is no SDXL pipeline.
     """
-    from diffusers import StableDiffusionXLPipeline
-
+    diffusers = require_diffusers()
     try:
-        pipe = StableDiffusionXLPipeline.from_pretrained(name, torch_dtype=dtype, use_safetensors=True)
+        pipe = diffusers.StableDiffusionXLPipeline.from_pretrained(name, torch_dtype=dtype, use_safetensors=True)
     except Exception as error:  # the hub, the network and the files each have exceptions of their own
         raise SaeuronError(_unavailable(name, error)) from error
     return model_of(pipe.to(device))

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..intervention import Intervention, intervene
 from ..sae import SparseAutoencoder
+from . import require_nnsight
 
 POSITIVE, NEGATIVE = 0, 1
 
@@ -26,7 +27,7 @@ Reader = Callable[[Tensor, Tensor], Tensor | None]
 def _nnsight() -> Any:
     """NNsight, without the ``save`` that importing it puts on every object: other libraries trip over it (torchsde
     sorts the attributes of its classes, and the host can't be imported any more)."""
-    import nnsight
+    nnsight = require_nnsight()
     from nnsight._c import unmount
 
     if hasattr(object, "save"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -89,6 +90,21 @@ def test_without_a_network_it_says_what_to_download_and_where_to_put_it(run, mon
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     message = run("reproduce", "--model", "nobody/sdxl-turbo", "--sae", MINIATURE_SAE)
     assert "hf download nobody/sdxl-turbo" in message and "--local-dir FOLDER" in message
+
+
+@pytest.mark.parametrize("package", ["diffusers", "nnsight"])
+@pytest.mark.parametrize("model", ["miniature", "nobody/sdxl-turbo"])
+def test_a_package_that_is_not_installed_is_asked_for_before_anything_is_loaded(run, monkeypatch, package, model):
+    monkeypatch.setitem(sys.modules, package, None)  # any import of it fails
+    message = run("reproduce", "--model", model, "--sae", MINIATURE_SAE)
+    assert f"The reference path needs the Python package {package}" in message
+    assert f"pip install {package}" in message
+
+
+def test_what_needs_no_model_does_without_those_packages(run, monkeypatch):
+    for package in ("diffusers", "nnsight"):
+        monkeypatch.setitem(sys.modules, package, None)
+    assert run("inspect", MINIATURE_SAE, "--json")["hookpoint"] == "up_blocks.0.attentions.1"
 
 
 @pytest.mark.parametrize(
