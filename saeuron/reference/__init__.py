@@ -12,4 +12,11 @@ def require_diffusers() -> Any:
 
 
 def require_nnsight() -> Any:
-    return require("nnsight", "nnsight", "The reference path")
+    """NNsight, without the ``save`` that importing it puts on every object: other libraries trip over it (torchsde
+    sorts the attributes of its classes, and neither diffusers nor the host can import it any more)."""
+    nnsight = require("nnsight", "nnsight", "The reference path")
+    from nnsight._c import unmount
+
+    if hasattr(object, "save"):
+        unmount("save")
+    return nnsight

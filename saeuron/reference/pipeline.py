@@ -24,6 +24,8 @@ from .models import DiffusersModel
 from .tracing import NEGATIVE, POSITIVE, Reader, TracedUNet, intervening
 
 LATENT = 8  # pixels along each side of a latent
+SCHEDULERS = ("EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler")
+"""diffusers' schedulers whose latents are signal plus sigma times noise; others scale the signal down."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class ReferencePipeline:
     """A `Painter` on diffusers: one model, one SAE at its hookpoint.
 
     `progress` is called with the number of pictures done after each batch. Errors: `SaeuronError` if the SAE does not
-    belong to the model.
+    belong to the model, or the scheduler is none of `SCHEDULERS`.
     """
 
     def __init__(
@@ -62,6 +64,11 @@ class ReferencePipeline:
     ) -> None:
         hookpoint = check_fits(loaded.identity, "sdxl", model.unet.config.block_out_channels[0])
         check_width(loaded.identity, hookpoint, model.unet.get_submodule(hookpoint.name).in_channels)
+        if (scheduler := type(model.scheduler).__name__) not in SCHEDULERS:
+            raise SaeuronError(
+                f"The pipeline has a {scheduler}; expected one of {', '.join(SCHEDULERS)}. Make one with "
+                f"{SCHEDULERS[0]}.from_config(pipe.scheduler.config) and save the pipeline with it."
+            )
         self._model, self._hookpoint, self._settings, self._progress = model, hookpoint.name, settings, progress
         self.loaded = LoadedSAE(_placed(loaded.sae, model.device), loaded.identity)
         self._unet, self._scheduler = TracedUNet(model.unet), copy.deepcopy(model.scheduler)

@@ -24,26 +24,15 @@ POSITIVE, NEGATIVE = 0, 1
 Reader = Callable[[Tensor, Tensor], Tensor | None]
 
 
-def _nnsight() -> Any:
-    """NNsight, without the ``save`` that importing it puts on every object: other libraries trip over it (torchsde
-    sorts the attributes of its classes, and the host can't be imported any more)."""
-    nnsight = require_nnsight()
-    from nnsight._c import unmount
-
-    if hasattr(object, "save"):
-        unmount("save")
-    return nnsight
-
-
 class TracedUNet:
     """A `UNet2DConditionModel` under NNsight. `unet` stays as it is: NNsight wraps other modules with its weights."""
 
     def __init__(self, unet: Any) -> None:
-        self._unet = _nnsight().NNsight(_with_shared_weights(unet).eval())
+        self._unet = require_nnsight().NNsight(_with_shared_weights(unet).eval())
 
     def __call__(self, hookpoint: str, reader: Reader, *args: Any, **kwargs: Any) -> Tensor:
         """What the UNet predicts [B, 4, h, w] for its own arguments, with `reader` at the block `hookpoint`."""
-        block, save = self._block(hookpoint), _nnsight().save
+        block, save = self._block(hookpoint), require_nnsight().save
         with torch.inference_mode(), self._unet.trace(*args, **kwargs, return_dict=False):
             block_input = block.input
             block_output = block.output[0]
