@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..comfyui import PACK, comfyui_folder
 from ..errors import SaeuronError
 from ..miniature.architecture import IMAGE_SIZE, POOLED_PLUS_SIZES, TEXT_CONFIG, TEXT_WIDTH, UNET_CONFIG
 from ..miniature.loading import load_weights
 from . import require_diffusers
 from .layout import autoencoder_to_diffusers, text_to_transformers, unet_to_diffusers
 from .models import DiffusersModel
-
-_REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def load_miniature(device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> DiffusersModel:
@@ -97,8 +94,7 @@ def sgm_uniform(scheduler: Any, steps: int) -> list[float]:
 def _load_tokenizer() -> Any:
     from transformers import CLIPTokenizer
 
-    named = os.environ.get("COMFYUI_PATH")
-    host = Path(named).expanduser() if named else _REPOSITORY / ".host" / "ComfyUI"
+    host = comfyui_folder() or PACK / ".host" / "ComfyUI"
     folder = host / "comfy" / "sd1_tokenizer"
     if not (folder / "vocab.json").is_file():
         raise SaeuronError(
