@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .errors import SaeuronError
 from .feature_set import FeatureSet, FeatureStep
-from .sae import SparseAutoencoder, SparseCodes
+from .sae import SparseAutoencoder, SparseCodes, read_tokens
 
 MODES = ("exact", "seed", "saeuron-code")
 RULES = ("gamma-mu", "gamma", "zero")
@@ -146,9 +146,7 @@ def intervene(
     edit = combine(acting, sigma, block_output.device)
     if mode == "exact" and edit is None:
         return block_output
-    x = block_output.float()
-    if kind == "update" and mode != "seed":
-        x = x - block_input.float()
+    x = read_tokens("output" if mode == "seed" else kind, block_input, block_output)
     codes = sae.encode(x)
     if mode == "seed":
         return edit_seed(sae, codes, edit, block_output)

@@ -17,7 +17,7 @@ from ..checkpoints import LoadedSAE
 from ..errors import SaeuronError
 from ..evaluation.painting import Shot
 from ..intervention import Intervention
-from ..sae import SparseAutoencoder
+from ..sae import SparseAutoencoder, read_tokens
 from ..schedule import check_schedule
 from ..statistics import ActivationStatistics
 from .models import DiffusersModel
@@ -103,9 +103,8 @@ class ReferencePipeline:
 
     def _record(self, statistics: ActivationStatistics, sigma: float, rows: int) -> Reader:
         def read(block_input: Tensor, block_output: Tensor) -> None:
-            x = block_output[-rows:].float()  # the positive half is the last
-            if self.loaded.identity.kind == "update":
-                x = x - block_input[-rows:].float()
+            # The positive half is the last.
+            x = read_tokens(self.loaded.identity.kind, block_input[-rows:], block_output[-rows:])
             statistics.add(sigma, self.loaded.sae.encode(x))
 
         return read
