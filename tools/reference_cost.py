@@ -1,6 +1,7 @@
 """What NNsight adds to a step of the UNet: no edit, the edit in a plain forward hook, the same edit under NNsight.
 
-All three are timed in turns, and a ratio is taken within one round, so that a machine that slows down slows all three.
+Counted is the CPU time of one thread, so that what else the machine does matters little. All three are timed in turns,
+and a ratio is taken within one round, so that a machine that slows down slows all three.
 
     python -m tools.reference_cost [--sdxl] [--rounds 15]
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Mapping
 from statistics import median
-from time import perf_counter
+from time import process_time
 from typing import Any, NamedTuple
 
 import torch
@@ -120,22 +121,22 @@ def ways(case: Case) -> dict[str, Callable[[], Tensor]]:
 
 
 def time_in_turns(timed: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each, round by round, after one call of each that is not counted; who is first changes."""
+    """CPU seconds of each, round by round, after one call of each that is not counted; who is first changes."""
     names = list(timed)
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for call in timed.values():
         call()
     for number in range(rounds):
         for name in names[number % len(names) :] + names[: number % len(names)]:
-            start = perf_counter()
+            start = process_time()
             timed[name]()
-            seconds[name].append(perf_counter() - start)
+            seconds[name].append(process_time() - start)
     return seconds
 
 
 def table(name: str, seconds: Mapping[str, list[float]]) -> str:
     """Markdown: the median of each, and of its ratio to a plain step of the same round."""
-    lines = [f"{name}, {len(seconds[PLAIN])} rounds, {torch.get_num_threads()} threads", ""]
+    lines = [f"{name}, {len(seconds[PLAIN])} rounds", ""]
     lines += ["| Step | ms | x plain |", "| --- | --- | --- |"]
     for way, own in seconds.items():
         ratio = median(a / b for a, b in zip(own, seconds[PLAIN], strict=True))
@@ -148,6 +149,7 @@ def main() -> None:
     parser.add_argument("--sdxl", action="store_true", help="SDXL's full size in place of the miniature; minutes")
     parser.add_argument("--rounds", type=int, default=15)
     arguments = parser.parse_args()
+    torch.set_num_threads(1)
     case = sdxl() if arguments.sdxl else miniature()
     print(table(case.name, time_in_turns(ways(case), arguments.rounds)))
 
