@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 from comfy_api.v0_0_2 import io
 
-from ..saeuron.evaluation.painting import shots_of
-from ..saeuron.evaluation.sweep import Subjects, Sweep, sweep_rows, sweep_table
+from ..saeuron.evaluation.sweep import Subjects, Sweep, subjects_of, sweep_rows, sweep_table
 from ..saeuron.feature_set import FeatureSet
 from ..saeuron.intervention import MODES, RULES, Intervention
-from ..saeuron.prompts import parse_multipliers, parse_prompts, split_labels
+from ..saeuron.prompts import parse_multipliers, parse_prompts
 from .host.painting import HostPainter
 from .host.pictures import as_image, embed
 from .host.report import keep_unfinished, show_text
@@ -102,8 +101,9 @@ class SaeuronMultiplierSweep(io.ComfyNode):
     ) -> io.NodeOutput:
         feature_set.check_sae(sae.identity)
         chosen = parse_multipliers(multipliers)
-        subjects = _subjects(prompts, other_prompts, seeds, seed, labelled=classifier is not None)
-        label = classifier.classifier.label(concept_label) if classifier is not None else ""
+        label_of = classifier.classifier.label if classifier is not None else None
+        subjects = subjects_of(parse_prompts(prompts), parse_prompts(other_prompts), seeds, seed, label_of)
+        label = label_of(concept_label) if label_of is not None else ""
         settings = SamplingSettings(sampler_name, scheduler, steps, cfg, width, height)
         shots = (len(subjects.concept) + len(subjects.others)) * (len(chosen) + 1)
         sweep = Sweep(
@@ -122,13 +122,6 @@ class SaeuronMultiplierSweep(io.ComfyNode):
                 keep_unfinished("sweep", _grid(sweep, subjects, seeds), sweep_rows(sweep.points))
             raise
         return _outputs(cls, sweep, subjects, seeds, feature_set.concept)
-
-
-def _subjects(prompts: str, other_prompts: str, seeds: int, seed: int, labelled: bool) -> Subjects:
-    concept = shots_of(parse_prompts(prompts), seeds, seed)
-    labels, others = split_labels(parse_prompts(other_prompts), labelled)
-    other_shots = shots_of(others, seeds, seed + len(concept))
-    return Subjects(concept, other_shots, [label for label in labels for _ in range(seeds)])
 
 
 def _grid(sweep: Sweep, subjects: Subjects, seeds: int) -> np.ndarray:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .errors import SaeuronError
 from .feature_set import FeatureSet, FeatureStep
-from .sae import SparseAutoencoder, SparseCodes
+from .sae import SparseAutoencoder, SparseCodes, read_tokens
 
 MODES = ("exact", "seed", "saeuron-code")
 RULES = ("gamma-mu", "gamma", "zero")
@@ -148,9 +148,7 @@ def intervene(
     edit = combine(acting, sigma, block_output.device)
     if mode == "exact" and edit is None:
         return block_output
-    x = block_output.float()
-    if kind == "update" and mode != "seed":
-        x = x - block_input.float()
+    x = read_tokens("output" if mode == "seed" else kind, block_input, block_output)
     if mode == "seed":
         return edit_seed(sae, sae.encode(x), edit, block_output)
     if mode == "saeuron-code":
@@ -195,7 +193,8 @@ def may_change(sae: SparseAutoencoder, edit: FeatureEdit, x: Tensor) -> Tensor:
     z = sae.pre_activations(x, edit.features)
     slack = SLACK * x.norm(dim=-1, keepdim=True) * sae.encoder.weight[edit.features].float().norm(dim=-1).max().to(x)
     not_finite = ~torch.isfinite(slack)  # let through, so that the edit stops the run instead of passing it on
-    return ((z > edit.thresholds - slack) | not_finite).any(-1)
+    candidates: Tensor = ((z > edit.thresholds - slack) | not_finite).any(-1)
+    return candidates
 
 
 def edit_seed(sae: SparseAutoencoder, codes: SparseCodes, edit: FeatureEdit | None, output: Tensor) -> Tensor:

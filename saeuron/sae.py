@@ -62,6 +62,12 @@ class SAEIdentity:
 _IDENTITY_FIELDS = {"sha256": str, "base_model": str, "hookpoint": str, "kind": str, "d": int, "n": int, "k": int}
 
 
+def read_tokens(kind: str, block_input: Tensor, block_output: Tensor) -> Tensor:
+    """What an SAE of `kind` reads at a block, float32 [..., d], from the block's input and output, channels last."""
+    x = block_output.float()
+    return x - block_input.float() if kind == "update" else x
+
+
 class SparseCodes(NamedTuple):
     """The SAE codes of some tokens."""
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ...saeuron.evaluation.painting import Shot
-from ...saeuron.sae import SparseCodes
+from ...saeuron.sae import SparseCodes, read_tokens
 from .batches import BatchSampler
 from .hooking import KEY, POSITIVE, HookedUNet, current_sigma, halves_of_rows
 from .sampling import SamplingSettings
@@ -31,9 +31,7 @@ def with_recorder(model: Any, site: Site, sae: HostedSAE, keep: Keep) -> Any:
         if not rows:
             return
         with torch.no_grad():
-            x = block_output[rows].float()
-            if site.kind == "update":
-                x = x - block_input[rows].float()
+            x = read_tokens(site.kind, block_input[rows], block_output[rows])
             keep(current_sigma(options), sae.module.encode(x))
 
     recording = model.clone()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from argparse import Namespace
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
+from ..comfyui import comfyui_folder
 from ..errors import SaeuronError
 from ..files import resolve_inside, sha256_of
 from .options import Result, add_command
@@ -19,7 +21,9 @@ def add_commands(commands: Any) -> None:
     parser = add_command(commands, "download", _download, "Get a published SAE; without a name, list what there is.")
     parser.add_argument("repository", help=f"on the Hugging Face hub, {' or '.join(REPOSITORIES)}")
     parser.add_argument("name", nargs="?", default="", help="the SAE's folder there")
-    parser.add_argument("--into", type=Path, default=Path("models/saes"), help="ComfyUI's models/saes")
+    parser.add_argument(
+        "--into", type=Path, default=(comfyui_folder() or Path()) / "models" / "saes", help="default: %(default)s"
+    )
     parser.add_argument("--endpoint", help="another hub than the public one")
 
 
@@ -37,7 +41,7 @@ def _download(arguments: Namespace) -> Result:
 
 
 def _fetch(arguments: Namespace) -> Result:
-    from huggingface_hub import HfApi, hf_hub_download
+    from huggingface_hub import HfApi, hf_hub_url
 
     info = HfApi(endpoint=arguments.endpoint).model_info(arguments.repository, files_metadata=True)
     files = {file.rfilename: file for file in info.siblings or ()}
@@ -50,11 +54,8 @@ def _fetch(arguments: Namespace) -> Result:
     written = []
     for file in there[name]:
         path = resolve_inside(arguments.into, file)
-        hf_hub_download(
-            arguments.repository, file, revision=info.sha, local_dir=arguments.into, endpoint=arguments.endpoint
-        )
-        lfs = files[file].lfs
-        check(path, files[file].size, lfs.sha256 if lfs else None)
+        url = hf_hub_url(arguments.repository, file, revision=info.sha, endpoint=arguments.endpoint)
+        bring(published_file(url, files[file]), path)
         written.append(str(path))
     return Result({"sae": name, "files": written}, "\n".join(written))
 
@@ -72,8 +73,59 @@ def saes_in(files: Iterable[str]) -> dict[str, list[str]]:
     return found
 
 
-def check(path: Path, size: int | None, sha256: str | None) -> None:
-    """Delete `path` if it is not what the hub says. Errors: `SaeuronError` then."""
-    if (size is not None and path.stat().st_size != size) or (sha256 and sha256_of(path) != sha256):
-        path.unlink()
+class PublishedFile(NamedTuple):
+    """A file on the hub, and what tells whether one on this disk is the same."""
+
+    url: str
+    size: int
+    sha256: str
+    """Of the large ones; empty for those that the repository's git keeps itself."""
+    git_sha1: str
+    """git's name for the content of the others."""
+
+    def is_at(self, path: Path) -> bool:
+        if not path.is_file() or path.stat().st_size != self.size:
+            return False
+        if self.sha256:
+            return sha256_of(path) == self.sha256
+        content = path.read_bytes()
+        return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest() == self.git_sha1
+
+
+def published_file(url: str, listed: Any) -> PublishedFile:
+    """`listed` is the hub client's ``RepoSibling``. Errors: `SaeuronError` if it has no checksum."""
+    sha256 = listed.lfs.sha256 if listed.lfs else ""
+    if listed.size is None or not (sha256 or listed.blob_id):
+        raise SaeuronError(f"The hub states no size and checksum of {listed.rfilename}, so it can't be trusted.")
+    return PublishedFile(url, listed.size, sha256, listed.blob_id or "")
+
+
+def bring(file: PublishedFile, path: Path) -> None:
+    """Make `path` what the hub has, if it is not.
+
+    What has arrived is kept in a hidden ``.part`` file beside `path`, so that the next call goes on there, however this
+    one ends. The hub client's own download begins anew. Errors: `SaeuronError` for a wrong checksum, with `path`
+    unchanged; whatever the hub client raises.
+    """
+    from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils import build_hf_headers
+
+    if file.is_at(path):
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{(file.sha256 or file.git_sha1)[:16]}.part")
+    if part.is_file() and part.stat().st_size > file.size:
+        part.unlink()  # two processes at once
+    with part.open("ab", buffering=0) as opened:  # what has come is on the disk, whenever the process is killed
+        http_get(
+            file.url,
+            opened,
+            resume_size=opened.tell(),
+            headers=build_hf_headers(),
+            expected_size=file.size,
+            displayed_filename=path.name,
+        )
+    if not file.is_at(part):
+        part.unlink()
         raise SaeuronError(f"{path.name} arrived damaged: its checksum is not the hub's. Run the command again.")
+    part.replace(path)

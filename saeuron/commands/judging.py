@@ -11,10 +11,9 @@ import numpy as np
 from ..errors import SaeuronError
 from ..evaluation.classifier import Classifier
 from ..evaluation.metrics import compare_unlearning
-from ..evaluation.painting import shots_of
 from ..evaluation.reports import unlearning_report
-from ..evaluation.sweep import Subjects, Sweep, sweep_rows, sweep_table
-from ..prompts import parse_multipliers, read_prompts, split_labels
+from ..evaluation.sweep import Sweep, subjects_of, sweep_rows, sweep_table
+from ..prompts import parse_multipliers, read_prompts
 from .options import Result, add_command, add_intervention, add_model, intervention_of, pipeline_of
 
 
@@ -41,12 +40,9 @@ def _add_judge(parser: Any) -> None:
 def _sweep(arguments: Namespace) -> Result:
     judge, multipliers = Classifier(arguments.classifier), parse_multipliers(arguments.multipliers)
     intervention = intervention_of(arguments, multipliers[0])
-    concept = shots_of(read_prompts(arguments.prompts), arguments.seeds, arguments.seed)
-    labels, texts = split_labels(read_prompts(arguments.others), True) if arguments.others else ([], [])
-    others = shots_of(texts, arguments.seeds, arguments.seed + len(concept))
-    truth = [judge.label(label) for label in labels for _ in range(arguments.seeds)]
-    pipeline = pipeline_of(arguments, (1 + len(multipliers)) * (len(concept) + len(others)))
-    subjects = Subjects(concept, others, truth)
+    others = read_prompts(arguments.others) if arguments.others else []
+    subjects = subjects_of(read_prompts(arguments.prompts), others, arguments.seeds, arguments.seed, judge.label)
+    pipeline = pipeline_of(arguments, (1 + len(multipliers)) * (len(subjects.concept) + len(subjects.others)))
     points = list(
         Sweep(pipeline, subjects, intervention, judge.classify, judge.label(arguments.label)).run(multipliers)
     )

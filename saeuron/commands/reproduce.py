@@ -27,7 +27,9 @@ from ..tables import feature_set_table
 from .options import MINIATURE, Result, add_command, add_model, pipeline_of
 
 CONCEPTS = ("cats", "towers")
-MULTIPLIERS = (-0.001, -0.1, -0.5, -1.0, -3.0, -5.0)
+UA_MULTIPLIERS = (-0.001, -0.1, -3.0, -5.0)
+CLIP_MULTIPLIERS = (-0.5, -1.0)
+MULTIPLIERS = tuple(sorted((*UA_MULTIPLIERS, *CLIP_MULTIPLIERS), reverse=True))
 TURBO = "stabilityai/sdxl-turbo"
 PROMPTS = Path(__file__).parents[2] / "feature_sets" / "prompts" / "fit"
 _JUDGE = Path(__file__).parents[1] / "miniature" / "classifiers" / "objects"
@@ -110,20 +112,24 @@ def reproduce(
 
 
 def tables(found: Sequence[Reproduction]) -> list[str]:
-    """The chosen features, UA, CLIP similarity."""
+    """The chosen features, UA, CLIP similarity; the latter two at the multipliers that were published for them."""
     features = "\n\n".join(feature_set_table(r.feature_set) for r in found)
     return [
         f"1. Features\n{features}",
-        _by_multiplier("2. Unlearning accuracy (UA)", found, "unlearning_accuracy", ".0%"),
-        _by_multiplier("3. CLIP similarity to the un-ablated picture", found, "clip_similarity", ".3f"),
+        _by_multiplier("2. Unlearning accuracy (UA)", found, "unlearning_accuracy", ".0%", (None, *UA_MULTIPLIERS)),
+        _by_multiplier(
+            "3. CLIP similarity to the un-ablated picture", found, "clip_similarity", ".3f", CLIP_MULTIPLIERS
+        ),
     ]
 
 
-def _by_multiplier(title: str, found: Sequence[Reproduction], figure: str, form: str) -> str:
+def _by_multiplier(
+    title: str, found: Sequence[Reproduction], figure: str, form: str, multipliers: Sequence[float | None]
+) -> str:
     lines = [title, "multiplier" + "".join(f"{r.concept:>10}" for r in found)]
-    for row, point in enumerate(found[0].points):
-        values = [getattr(r.points[row], figure) for r in found]
-        name = "off" if point.multiplier is None else f"{point.multiplier:g}"
+    for multiplier in multipliers:
+        values = [getattr(point, figure) for r in found for point in r.points if point.multiplier == multiplier]
+        name = "off" if multiplier is None else f"{multiplier:g}"
         lines.append(f"{name:>10}" + "".join(f"{'-' if v is None else format(v, form):>10}" for v in values))
     return "\n".join(lines)
 

@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import SaeuronError
+from ..optional import require
 from .corruptions import CORRUPTIONS, Pixels, corrupt
-from .optional import require
 
 Features = NDArray[np.floating[Any]]
 

@@ -9,8 +9,9 @@ import numpy as np
 
 from ..errors import SaeuronError
 from ..intervention import Intervention
+from ..prompts import split_labels
 from .metrics import accuracy, cosine_similarity, unlearning_accuracy
-from .painting import Painter, Shot
+from .painting import Painter, Shot, shots_of
 
 Classify = Callable[[np.ndarray], Sequence[str]]
 """Labels of pictures uint8 [B, H, W, 3]."""
@@ -53,6 +54,20 @@ class Subjects:
             raise SaeuronError("There are no prompts that ask for the concept. Write at least one.")
         if self.labels and len(self.labels) != len(self.others):
             raise SaeuronError(f"{len(self.others)} other pictures need as many labels, found {len(self.labels)}.")
+
+
+def subjects_of(
+    prompts: Sequence[str], others: Sequence[str], seeds: int, first_seed: int, label: Callable[[str], str] | None
+) -> Subjects:
+    """`seeds` pictures of each of `prompts`, which ask for the concept, and of `others`, lines ``label | prompt``.
+
+    `label` gives the classifier's own word for a label; None where there is no classifier, and none is needed.
+    Errors: `SaeuronError` for a missing label, or one that the classifier does not know.
+    """
+    concept = shots_of(prompts, seeds, first_seed)
+    labels, texts = split_labels(list(others), label is not None)
+    other_shots = shots_of(texts, seeds, first_seed + len(concept))
+    return Subjects(concept, other_shots, [label(name) for name in labels for _ in range(seeds)] if label else [])
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ..errors import SaeuronError
 from ..files import read_pickle
-from .optional import require
+from ..optional import require
 
 SUFFIXES = (".pth", ".pt")
 ARCHITECTURE = "vit_large_patch16_224.augreg_in21k"

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import SaeuronError
-from .optional import require
+from ..optional import require
 
 THRESHOLD = 0.6
 LOWEST_THRESHOLD = 0.2

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..comfyui import PACK, comfyui_folder
 from ..errors import SaeuronError
-from ..miniature.architecture import BASE_MODEL, IMAGE_SIZE, POOLED_PLUS_SIZES, TEXT_CONFIG, TEXT_WIDTH, UNET_CONFIG
+from ..miniature.architecture import IMAGE_SIZE, POOLED_PLUS_SIZES, TEXT_CONFIG, TEXT_WIDTH, UNET_CONFIG
 from ..miniature.loading import load_weights
+from . import require_diffusers
 from .layout import autoencoder_to_diffusers, text_to_transformers, unet_to_diffusers
 from .models import DiffusersModel
-
-_REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def load_miniature(device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> DiffusersModel:
     """Errors: `SaeuronError` if there is no ComfyUI to take CLIP's vocabulary from."""
-    from diffusers import EulerDiscreteScheduler
-
+    diffusers = require_diffusers()
     tokenizer = _load_tokenizer()
     text = build_text_encoder().to(device, dtype)
 
@@ -35,7 +32,7 @@ def load_miniature(device: torch.device | str = "cpu", dtype: torch.dtype = torc
         encoded = text(tokens.to(device))
         return encoded.last_hidden_state, encoded.text_embeds
 
-    scheduler = EulerDiscreteScheduler(
+    scheduler = diffusers.EulerDiscreteScheduler(
         beta_start=0.00085,
         beta_end=0.012,
         beta_schedule="scaled_linear",
@@ -43,7 +40,6 @@ def load_miniature(device: torch.device | str = "cpu", dtype: torch.dtype = torc
         timestep_spacing="trailing",
     )
     return DiffusersModel(
-        base_model=BASE_MODEL,
         unet=build_unet().to(device, dtype),
         vae=build_autoencoder().to(device),
         scheduler=scheduler,
@@ -54,10 +50,8 @@ def load_miniature(device: torch.device | str = "cpu", dtype: torch.dtype = torc
 
 
 def build_unet() -> Any:
-    from diffusers import UNet2DConditionModel
-
     channels = tuple(UNET_CONFIG["model_channels"] * factor for factor in UNET_CONFIG["channel_mult"])
-    unet = UNet2DConditionModel(
+    unet = require_diffusers().UNet2DConditionModel(
         sample_size=IMAGE_SIZE // 8,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
@@ -75,9 +69,7 @@ def build_unet() -> Any:
 
 
 def build_autoencoder() -> Any:
-    from diffusers import AutoencoderTiny
-
-    vae = AutoencoderTiny(scaling_factor=1.0)
+    vae = require_diffusers().AutoencoderTiny(scaling_factor=1.0)
     vae.load_state_dict(autoencoder_to_diffusers(load_weights("autoencoder")))
     return vae.eval().requires_grad_(False)
 
@@ -102,8 +94,7 @@ def sgm_uniform(scheduler: Any, steps: int) -> list[float]:
 def _load_tokenizer() -> Any:
     from transformers import CLIPTokenizer
 
-    named = os.environ.get("COMFYUI_PATH")
-    host = Path(named).expanduser() if named else _REPOSITORY / ".host" / "ComfyUI"
+    host = comfyui_folder() or PACK / ".host" / "ComfyUI"
     folder = host / "comfy" / "sd1_tokenizer"
     if not (folder / "vocab.json").is_file():
         raise SaeuronError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,16 +12,12 @@ import torch
 from torch import Tensor
 
 from ..errors import SaeuronError
-
-HUB_BASE_MODELS = {"sdxl-turbo": "sdxl-turbo", "stable-diffusion-xl-base-1.0": "sdxl"}
+from . import require_diffusers
 
 
 @dataclass(frozen=True)
 class DiffusersModel:
-    """Nobody else uses these objects: NNsight stays wrapped around the UNet's modules."""
-
-    base_model: str
-    """A key of `base_models.BASE_MODELS`; empty if it is not known."""
+    """Its parts may be in use elsewhere: the reference path changes none of them."""
 
     unet: Any
     vae: Any
@@ -46,34 +43,39 @@ class DiffusersModel:
         return dtype
 
 
-def load_sdxl(
-    name: str, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32, base_model: str = ""
-) -> DiffusersModel:
+def load_sdxl(name: str, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> DiffusersModel:
     """An SDXL pipeline as diffusers saves it: a folder, or the name of a repository on the Hugging Face hub.
 
     Errors: `SaeuronError` that says what to download and where to put it, or that it is no SDXL pipeline.
     """
-    from diffusers import StableDiffusionXLPipeline
-
+    diffusers = require_diffusers()
     try:
-        pipe = StableDiffusionXLPipeline.from_pretrained(name, torch_dtype=dtype, use_safetensors=True)
+        pipe = diffusers.StableDiffusionXLPipeline.from_pretrained(name, torch_dtype=dtype, use_safetensors=True)
     except Exception as error:  # the hub, the network and the files each have exceptions of their own
         raise SaeuronError(_unavailable(name, error)) from error
+    return model_of(pipe.to(device))
+
+
+def model_of(pipe: Any) -> DiffusersModel:
+    """The parts of a `StableDiffusionXLPipeline` that somebody has already; it stays as it is.
+
+    Errors: `SaeuronError` if its UNet is not SDXL's.
+    """
     if pipe.unet.config.addition_embed_type != "text_time":
-        raise SaeuronError(f"The UNet of {name} is not SDXL's. Choose an SDXL or SDXL-Turbo model.")
-    pipe = pipe.to(device)
-    if pipe.vae.config.force_upcast:
-        pipe.vae.to(torch.float32)  # overflows in float16
+        raise SaeuronError("The pipeline's UNet is not SDXL's. Choose an SDXL or SDXL-Turbo model.")
+    vae = pipe.vae
+    if vae.config.force_upcast and vae.dtype != torch.float32:
+        vae = copy.deepcopy(vae).to(torch.float32)  # overflows in float16
 
     @torch.inference_mode()
     def encode(prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        device = pipe.unet.device
         text, _, pooled, _ = pipe.encode_prompt(list(prompts), device=device, do_classifier_free_guidance=False)
         return text, pooled
 
     return DiffusersModel(
-        base_model=base_model or HUB_BASE_MODELS.get(Path(name).name, ""),
-        unet=pipe.unet.eval().requires_grad_(False),
-        vae=pipe.vae.eval().requires_grad_(False),
+        unet=pipe.unet,
+        vae=vae,
         scheduler=pipe.scheduler,
         encode=encode,
         size=pipe.unet.config.sample_size * pipe.vae_scale_factor,

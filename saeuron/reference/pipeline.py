@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -16,12 +17,15 @@ from ..checkpoints import LoadedSAE
 from ..errors import SaeuronError
 from ..evaluation.painting import Shot
 from ..intervention import Intervention
+from ..sae import SparseAutoencoder, read_tokens
 from ..schedule import check_schedule
 from ..statistics import ActivationStatistics
 from .models import DiffusersModel
 from .tracing import NEGATIVE, POSITIVE, Reader, TracedUNet, intervening
 
 LATENT = 8  # pixels along each side of a latent
+SCHEDULERS = ("EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler")
+"""diffusers' schedulers whose latents are signal plus sigma times noise; others scale the signal down."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class ReferencePipeline:
     """A `Painter` on diffusers: one model, one SAE at its hookpoint.
 
     `progress` is called with the number of pictures done after each batch. Errors: `SaeuronError` if the SAE does not
-    belong to the model.
+    belong to the model, or the scheduler is none of `SCHEDULERS`.
     """
 
     def __init__(
@@ -60,16 +64,21 @@ class ReferencePipeline:
     ) -> None:
         hookpoint = check_fits(loaded.identity, "sdxl", model.unet.config.block_out_channels[0])
         check_width(loaded.identity, hookpoint, model.unet.get_submodule(hookpoint.name).in_channels)
+        if (scheduler := type(model.scheduler).__name__) not in SCHEDULERS:
+            raise SaeuronError(
+                f"The pipeline has a {scheduler}; expected one of {', '.join(SCHEDULERS)}. Make one with "
+                f"{SCHEDULERS[0]}.from_config(pipe.scheduler.config) and save the pipeline with it."
+            )
         self._model, self._hookpoint, self._settings, self._progress = model, hookpoint.name, settings, progress
-        self.loaded = LoadedSAE(loaded.sae.to(model.device), loaded.identity)
-        self._unet = TracedUNet(model.unet)
+        self.loaded = LoadedSAE(_placed(loaded.sae, model.device), loaded.identity)
+        self._unet, self._scheduler = TracedUNet(model.unet), copy.deepcopy(model.scheduler)
         self._width, self._height = settings.width or model.size, settings.height or model.size
         self._set_schedule()
 
     @property
     def sigmas(self) -> tuple[float, ...]:
         """The noise level of each step."""
-        return check_schedule([float(sigma) for sigma in self._model.scheduler.sigmas[:-1]])
+        return check_schedule([float(sigma) for sigma in self._scheduler.sigmas[:-1]])
 
     def draw(self, shots: Sequence[Shot], interventions: Sequence[Intervention] = ()) -> np.ndarray:
         """Pictures uint8 [len(shots), H, W, 3] of the model with `interventions`, which are of this SAE."""
@@ -86,7 +95,7 @@ class ReferencePipeline:
     def collect(self, shots: Sequence[Shot], concept: str = "") -> ActivationStatistics:
         """Statistics of the codes of `shots`, of the positive half only."""
         settings = {**asdict(self._settings), "width": self._width, "height": self._height}
-        sampling = {"sampler": type(self._model.scheduler).__name__, **settings}
+        sampling = {"sampler": type(self._scheduler).__name__, **settings}
         statistics = ActivationStatistics(self.loaded.identity, self.sigmas, sampling, concept)
         for batch in self._batches(shots):
             self.sample(batch, partial(self._record, statistics))
@@ -94,9 +103,8 @@ class ReferencePipeline:
 
     def _record(self, statistics: ActivationStatistics, sigma: float, rows: int) -> Reader:
         def read(block_input: Tensor, block_output: Tensor) -> None:
-            x = block_output[-rows:].float()  # the positive half is the last
-            if self.loaded.identity.kind == "update":
-                x = x - block_input[-rows:].float()
+            # The positive half is the last.
+            x = read_tokens(self.loaded.identity.kind, block_input[-rows:], block_output[-rows:])
             statistics.add(sigma, self.loaded.sae.encode(x))
 
         return read
@@ -114,7 +122,7 @@ class ReferencePipeline:
         """Latents [B, 4, h, w]; `reader` makes what reads the hookpoint at a noise level for so many shots."""
         model, rows = self._model, len(shots)
         self._set_schedule()
-        scheduler, first = model.scheduler, self.sigmas[0]
+        scheduler, first = self._scheduler, self.sigmas[0]
         conditioning = self._encode(shots)
         # ComfyUI's scale for noise at the highest level; diffusers' leaves the 1 out, which is 0.2 % less.
         latents = self._noise(shots) * (1 + first**2) ** 0.5
@@ -160,7 +168,7 @@ class ReferencePipeline:
         return np.asarray(pixels.cpu())
 
     def _set_schedule(self) -> None:
-        scheduler, steps = self._model.scheduler, self._settings.steps
+        scheduler, steps = self._scheduler, self._settings.steps
         if self._model.schedule is None:
             scheduler.set_timesteps(steps, device=self._model.device)
         else:
@@ -171,6 +179,13 @@ class _Conditioning(NamedTuple):
     text: Tensor
     pooled: Tensor
     sizes: Tensor
+
+
+def _placed(sae: SparseAutoencoder, device: torch.device) -> SparseAutoencoder:
+    """`sae` on `device` in float32, which it computes in; a copy where it is not so already."""
+    if all(tensor.device == device and tensor.dtype == torch.float32 for tensor in sae.state_dict().values()):
+        return sae
+    return copy.deepcopy(sae).to(device, torch.float32)
 
 
 def _halves(cfg: float) -> tuple[int, ...]:

@@ -1,12 +1,13 @@
 """One step of a UNet under NNsight: what a hookpoint reads and gives, and the intervention on it.
 
-Two traps of NNsight, both avoided here: inside a trace a block's ``.input`` has to be asked for before its ``.output``,
-because values come in the order in which the model computes them; and a wrapped module stays wrapped, so the UNet
-belongs to the reference path alone.
+Three traps of NNsight, all avoided here: inside a trace a block's ``.input`` has to be asked for before its
+``.output``, because values come in the order in which the model computes them; a wrapped module stays wrapped, so it is
+given modules of its own; and importing it puts a ``save`` on every object.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from ..intervention import Intervention, intervene
 from ..sae import SparseAutoencoder
+from . import require_nnsight
 
 POSITIVE, NEGATIVE = 0, 1
 
@@ -22,26 +24,15 @@ POSITIVE, NEGATIVE = 0, 1
 Reader = Callable[[Tensor, Tensor], Tensor | None]
 
 
-def _nnsight() -> Any:
-    """NNsight, without the ``save`` that importing it puts on every object: other libraries trip over it (torchsde
-    sorts the attributes of its classes, and the host can't be imported any more)."""
-    import nnsight
-    from nnsight._c import unmount
-
-    if hasattr(object, "save"):
-        unmount("save")
-    return nnsight
-
-
 class TracedUNet:
-    """A `UNet2DConditionModel` with NNsight around it."""
+    """A `UNet2DConditionModel` under NNsight. `unet` stays as it is: NNsight wraps other modules with its weights."""
 
     def __init__(self, unet: Any) -> None:
-        self._unet = _nnsight().NNsight(unet)
+        self._unet = require_nnsight().NNsight(_with_shared_weights(unet).eval())
 
     def __call__(self, hookpoint: str, reader: Reader, *args: Any, **kwargs: Any) -> Tensor:
         """What the UNet predicts [B, 4, h, w] for its own arguments, with `reader` at the block `hookpoint`."""
-        block, save = self._block(hookpoint), _nnsight().save
+        block, save = self._block(hookpoint), require_nnsight().save
         with torch.inference_mode(), self._unet.trace(*args, **kwargs, return_dict=False):
             block_input = block.input
             block_output = block.output[0]
@@ -56,6 +47,11 @@ class TracedUNet:
         for part in hookpoint.split("."):
             module = module[int(part)] if part.isdigit() else getattr(module, part)
         return module
+
+
+def _with_shared_weights(module: Any) -> Any:
+    """A copy of `module` whose parameters and buffers are those of `module` themselves."""
+    return copy.deepcopy(module, {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())})
 
 
 def _read(reader: Reader, block_input: Tensor, block_output: Tensor) -> Tensor | None:

@@ -82,6 +82,48 @@ def test_an_edited_step_is_the_hosts(miniature, sae, cats, make, mode):
     assert_near(kept[0][2], spy.edited[0])
 
 
+@pytest.mark.parametrize("mode", MULTIPLIERS)
+@pytest.mark.parametrize("halves", ["positive", "negative"])
+def test_an_edit_of_one_half_is_the_hosts_and_leaves_the_other_half_alone(miniature, sae, cats, make, halves, mode):
+    multiplier, pipeline = MULTIPLIERS[mode], make(cfg=2.0)
+    intervention = pack("saeuron.intervention").Intervention(cats, multiplier, mode, halves=halves)
+    tracing = pack("saeuron.reference.tracing")
+    of_rows = [tracing.NEGATIVE, tracing.POSITIVE]  # the pipeline's order, which is the host's
+    kept = Kept(
+        lambda sigma, rows: tracing.intervening(
+            pipeline.loaded.sae, pipeline.loaded.identity.kind, [intervention], sigma, of_rows
+        )
+    )
+    pipeline.sample([shot_of()], kept.reader)
+    with Spy(miniature[0]) as spy:
+        sample(miniature, unlearn(miniature[0], sae, cats, multiplier, mode=mode, halves=halves), Shot(cfg=2.0))
+    output, edited = kept[0][1:]
+    changed = [not torch.equal(output[row], edited[row]) for row in range(2)]
+    assert changed == ([True, False] if halves == "negative" else [False, True])
+    assert_near(edited, spy.edited[0])
+
+
+@pytest.mark.parametrize("halves", ["positive", "negative"])
+def test_a_guided_picture_with_an_edit_of_one_half_is_the_hosts(miniature, sae, cats, make, halves):
+    interventions = [pack("saeuron.intervention").Intervention(cats, MULTIPLIERS["exact"], halves=halves)]
+    shots, negative = [shot_of(5), shot_of(6, OTHER)], "a dog in gray style"
+    host = painter_of(miniature, sae, 2.0, len(shots), negative).draw(shots, interventions)
+    pipeline = make(cfg=2.0, negative=negative)
+    assert_same_pictures(host, pipeline.draw(shots, interventions))
+    assert not np.array_equal(pipeline.draw(shots), pipeline.draw(shots, interventions)), "nothing was edited"
+
+
+def painter_of(miniature, sae, cfg: float, shots: int, negative: str = ""):
+    """The host's, with the settings of `make`."""
+    sampling = pack("nodes.host.sampling").SamplingSettings("euler", "sgm_uniform", 4, cfg, 192, 192)
+    return pack("nodes.host.painting").HostPainter(*miniature, sae, sampling, shots, negative)
+
+
+def assert_same_pictures(a: np.ndarray, b: np.ndarray) -> None:
+    near = np.abs(a.astype(int) - b.astype(int)) <= 2
+    assert near.all(-1).mean() >= 0.99
+
+
 @pytest.fixture(scope="module")
 def statistics(miniature, sae, make):
     """Of both paths, for the concept and for other prompts: {path: (concept, others)}."""
@@ -119,11 +161,8 @@ def test_a_feature_set_of_either_path_gives_the_same_pictures_in_both(miniature,
     assert [f.index for f in feature_set.steps[0].features] == [f.index for f in other.steps[0].features]
     intervention = pack("saeuron.intervention").Intervention(feature_set, MULTIPLIERS[mode], mode)
     shots = [shot_of(5), shot_of(6, OTHER)]
-    sampling = pack("nodes.host.sampling").SamplingSettings("euler", "sgm_uniform", 4, 1.0, 192, 192)
-    painter = pack("nodes.host.painting").HostPainter(*miniature, sae, sampling, len(shots))
-    host, reference = painter.draw(shots, [intervention]), make().draw(shots, [intervention])
-    near = np.abs(host.astype(int) - reference.astype(int)) <= 2
-    assert near.all(-1).mean() >= 0.99
+    reference = make().draw(shots, [intervention])
+    assert_same_pictures(painter_of(miniature, sae, 1.0, len(shots)).draw(shots, [intervention]), reference)
     assert not np.array_equal(reference[0], make().draw(shots[:1])[0]), "nothing was edited"
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 
 import numpy as np
 import pytest
@@ -10,7 +12,6 @@ import pytest
 from saeuron.__main__ import main
 from saeuron.checkpoints import load_sae
 from saeuron.commands.options import MINIATURE_SAE
-from saeuron.commands.reproduce import MULTIPLIERS
 from saeuron.feature_set import FeatureSet
 from saeuron.sae_formats import Placement
 from support.sae_files import write_unbox
@@ -79,16 +80,41 @@ def test_statistics_features_pictures_and_their_judgement(run, tmp_path):
 
 
 def test_reproduce_prints_three_tables(capsys):
-    assert main(["reproduce", "--miniature", "--images", "1", "--steps", "1"]) == 0
+    """With the published settings, but for the number of pictures."""
+    assert main(["reproduce", "--miniature", "--images", "1"]) == 0
     printed = capsys.readouterr().out
-    assert all(title in printed for title in ("1. Features", "2. Unlearning accuracy", "3. CLIP similarity"))
-    assert printed.count(f"{MULTIPLIERS[0]:g}  ") == 2
+    features, accuracy, similarity = re.split(r"\n\n(?=[23]\. )", printed)
+    for concept in ("cats", "towers"):
+        assert f"{concept}: 5 features for saeuron-miniature at up_blocks.0.attentions.1" in features
+    assert "all steps" in features, "steps are pooled"
+    assert accuracy.splitlines()[1].split() == similarity.splitlines()[1].split() == ["multiplier", "cats", "towers"]
+    rows = [line.split() for line in accuracy.splitlines()[2:]]
+    assert [row[0] for row in rows] == ["off", "-0.001", "-0.1", "-3", "-5"]
+    assert {figure for row in rows for figure in row[1:]} <= {"0%", "100%"}, "of one picture each"
+    rows = [line.split() for line in similarity.splitlines()[2:]]
+    assert [row[0] for row in rows] == ["-0.5", "-1"]
+    assert all(0 < float(figure) <= 1 for row in rows for figure in row[1:])
 
 
 def test_without_a_network_it_says_what_to_download_and_where_to_put_it(run, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     message = run("reproduce", "--model", "nobody/sdxl-turbo", "--sae", MINIATURE_SAE)
     assert "hf download nobody/sdxl-turbo" in message and "--local-dir FOLDER" in message
+
+
+@pytest.mark.parametrize("package", ["diffusers", "nnsight"])
+@pytest.mark.parametrize("model", ["miniature", "nobody/sdxl-turbo"])
+def test_a_package_that_is_not_installed_is_asked_for_before_anything_is_loaded(run, monkeypatch, package, model):
+    monkeypatch.setitem(sys.modules, package, None)  # any import of it fails
+    message = run("reproduce", "--model", model, "--sae", MINIATURE_SAE)
+    assert f"The reference path needs the Python package {package}" in message
+    assert f"pip install {package}" in message
+
+
+def test_what_needs_no_model_does_without_those_packages(run, monkeypatch):
+    for package in ("diffusers", "nnsight"):
+        monkeypatch.setitem(sys.modules, package, None)
+    assert run("inspect", MINIATURE_SAE, "--json")["hookpoint"] == "up_blocks.0.attentions.1"
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,17 @@
-"""`download` against a hub on this machine: listing, what is there already, checksums."""
+"""`download` against a hub on this machine: listing, what is there already, broken connections, checksums."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from socket import SHUT_RDWR
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 
@@ -15,38 +19,50 @@ from saeuron.__main__ import main
 from saeuron.checkpoints import load_sae
 from saeuron.commands.download import saes_in
 from support.sae_files import write_unbox
+from tools.host import REPOSITORY
 
 SAE = "unet.up_blocks.0.attentions.1_k3/final"
 COMMIT = "c" * 40
+CONFIG, WEIGHTS = f"{SAE}/config.json", f"{SAE}/state_dict.pth"
 
 
 class Hub:
-    """The few addresses of a hub that a download asks for; `files` are what it serves."""
+    """The few addresses of a hub that a download asks for; `files` are what it serves, large ones from elsewhere."""
 
     def __init__(self, files: dict[str, bytes]) -> None:
         self.files, self.requests, self.ranges = files, [], []
         self.breaks_after: int | None = None
-        """A connection is cut after so many bytes of a file."""
-        self.checksums = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+        """A connection is cut after so many bytes of a file,"""
+        self.waits = Event()
+        """once this is set."""
+        self.waits.set()
+        self.listed = [_listed(name, data) for name, data in files.items()]
 
     def answer(self, method: str, path: str, wanted: str | None) -> tuple[int, dict[str, str], bytes]:
         self.requests.append((method, path))
         if path.startswith("/api/models/some/saes"):
-            siblings = [
-                {"rfilename": n, "size": len(d), "lfs": {"sha256": self.checksums[n], "size": len(d), "pointerSize": 1}}
-                for n, d in self.files.items()
-            ]
-            return 200, {}, json.dumps({"id": "some/saes", "sha": COMMIT, "siblings": siblings}).encode()
+            return 200, {}, json.dumps({"id": "some/saes", "sha": COMMIT, "siblings": self.listed}).encode()
         name = path.removeprefix(f"/some/saes/resolve/{COMMIT}/")
+        if name == WEIGHTS:
+            return 302, {"Location": f"/elsewhere/{name}"}, b""
+        name = name.removeprefix("/elsewhere/")
         if name not in self.files:
             return 404, {}, b""
-        headers = {"ETag": f'"{self.checksums[name]}"', "X-Repo-Commit": COMMIT, "Accept-Ranges": "bytes"}
-        data = self.files[name]
+        headers, data = {"Accept-Ranges": "bytes"}, self.files[name]
         if wanted:
             self.ranges.append(wanted)
             start = int(wanted.removeprefix("bytes=").split("-")[0])
             return 206, {**headers, "Content-Range": f"bytes {start}-{len(data) - 1}/{len(data)}"}, data[start:]
         return 200, headers, data
+
+
+def _listed(name: str, data: bytes) -> dict[str, object]:
+    """As the hub lists a file: small ones with git's checksum of them, large ones with that of a pointer to them."""
+    blob = hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+    if name != WEIGHTS:
+        return {"rfilename": name, "size": len(data), "blobId": blob}
+    lfs = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 1}
+    return {"rfilename": name, "size": len(data), "blobId": "0" * 40, "lfs": lfs}
 
 
 @pytest.fixture
@@ -68,10 +84,11 @@ def hub(published, monkeypatch) -> Iterator[Hub]:
                 self.send_header(name, value)
             self.end_headers()
             if self.command == "GET":
-                whole = hub.breaks_after is None or "/resolve/" not in self.path or len(data) <= hub.breaks_after
+                whole = hub.breaks_after is None or "/elsewhere/" not in self.path or len(data) <= hub.breaks_after
                 self.wfile.write(data if whole else data[: hub.breaks_after])
                 if not whole:
                     self.wfile.flush()
+                    hub.waits.wait(60)
                     self.connection.shutdown(SHUT_RDWR)
 
         do_HEAD = do_GET
@@ -110,22 +127,84 @@ def test_what_is_there_is_not_downloaded_again(hub, tmp_path):
     assert not [path for method, path in hub.requests if method == "GET" and path.endswith(".pth")]
 
 
-def test_a_broken_download_goes_on_where_it_stopped(hub, tmp_path, monkeypatch, capsys):
+def test_a_cut_connection_is_taken_up_where_it_was_cut(hub, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("time.sleep", lambda _: None)  # the hub's client waits between its own attempts
     monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 100)  # what it keeps of a cut connection
     hub.breaks_after = 400
     assert download(hub, tmp_path / "saes") == 0, capsys.readouterr().err
     starts = [int(wanted.removeprefix("bytes=").split("-")[0]) for wanted in hub.ranges]
-    assert starts == list(range(400, len(hub.files[f"{SAE}/state_dict.pth"]), 400))
+    assert starts == list(range(400, len(hub.files[WEIGHTS]), 400))
     assert load_sae(tmp_path / "saes" / SAE).identity.n == 12
 
 
-def test_a_damaged_file_is_refused_and_removed(hub, tmp_path, capsys):
-    name = f"{SAE}/state_dict.pth"
-    hub.files[name] = hub.files[name][:-1] + b"?"
+def test_a_killed_download_goes_on_where_it_stopped(hub, tmp_path):
+    """The process is killed while the hub holds the connection open half way."""
+    hub.breaks_after = 1000
+    hub.waits.clear()
+    script = (
+        "import sys, huggingface_hub.constants as c; c.DOWNLOAD_CHUNK_SIZE = 100; from saeuron.__main__ import main"
+    )
+    words = ["download", "some/saes", SAE, "--into", str(tmp_path / "saes"), "--endpoint", hub.address]
+    process = subprocess.Popen([sys.executable, "-c", f"{script}; main(sys.argv[1:])", *words], cwd=REPOSITORY)
+    folder = tmp_path / "saes" / SAE
+    while not any(part.stat().st_size == 1000 for part in folder.glob(".*.part")):
+        assert process.poll() is None, "it ended before it was killed"
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    hub.waits.set()
+    assert not (folder / "state_dict.pth").exists()
+
+    hub.breaks_after = None
+    assert download(hub, tmp_path / "saes") == 0
+    assert hub.ranges == ["bytes=1000-"]
+    assert (folder / "state_dict.pth").read_bytes() == hub.files[WEIGHTS]
+    assert sorted(file.name for file in folder.iterdir()) == ["config.json", "state_dict.pth"]
+
+
+@pytest.mark.parametrize("name", [CONFIG, WEIGHTS])
+def test_a_damaged_file_is_refused_and_the_next_download_begins_anew(hub, tmp_path, capsys, name):
+    right = hub.files[name]
+    hub.files[name] = right[:-1] + b"?"
     assert download(hub, tmp_path / "saes") == 1
     assert "damaged" in capsys.readouterr().err
     assert not (tmp_path / "saes" / name).exists()
+    hub.files[name] = right
+    assert download(hub, tmp_path / "saes") == 0
+    assert (tmp_path / "saes" / name).read_bytes() == right and not hub.ranges
+
+
+def test_a_damaged_file_that_is_there_is_replaced(hub, tmp_path):
+    download(hub, tmp_path / "saes")
+    path = tmp_path / "saes" / WEIGHTS
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    assert download(hub, tmp_path / "saes") == 0
+    assert path.read_bytes() == hub.files[WEIGHTS]
+
+
+def test_a_file_without_a_checksum_is_refused(hub, tmp_path, capsys):
+    for listed in hub.listed:
+        listed.pop("blobId")
+    assert download(hub, tmp_path / "saes") == 1
+    assert "states no size and checksum of" in capsys.readouterr().err
+
+
+def test_it_goes_into_the_comfyui_that_the_pack_is_installed_in(monkeypatch):
+    from saeuron import comfyui
+
+    monkeypatch.delenv("COMFYUI_PATH", raising=False)
+    monkeypatch.setattr(comfyui, "PACK", Path("/apps/ComfyUI/custom_nodes/ComfyUI-SAeUron"))
+    assert comfyui.comfyui_folder() == Path("/apps/ComfyUI")
+    monkeypatch.setattr(comfyui, "PACK", Path("/home/me/ComfyUI-SAeUron"))
+    assert comfyui.comfyui_folder() is None
+    monkeypatch.setenv("COMFYUI_PATH", "/srv/comfy")
+    assert comfyui.comfyui_folder() == Path("/srv/comfy")
+
+
+def test_without_a_folder_named_it_goes_into_models_saes(hub, tmp_path, monkeypatch):
+    monkeypatch.setenv("COMFYUI_PATH", str(tmp_path))
+    assert main(["download", "some/saes", SAE, "--endpoint", hub.address]) == 0
+    assert (tmp_path / "models" / "saes" / WEIGHTS).is_file()
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones(hub, tmp_path, capsys):

@@ -10,6 +10,7 @@ import torch
 from saeuron.errors import SaeuronError
 from saeuron.hookpoints import hookpoints_of
 from saeuron.miniature.loading import load_weights
+from saeuron.reference import require_nnsight
 from saeuron.reference.layout import (
     autoencoder_to_comfyui,
     autoencoder_to_diffusers,
@@ -78,8 +79,6 @@ def test_a_taesd_of_other_latents_is_refused():
 
 
 def test_nnsight_leaves_other_libraries_alone():
-    from saeuron.reference.tracing import TracedUNet
-
-    TracedUNet(torch.nn.Identity())
+    require_nnsight()
     assert not hasattr(object, "save")
     importlib.reload(importlib.import_module("torchsde.settings"))  # sorts attributes of a class when it is imported

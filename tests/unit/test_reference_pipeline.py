@@ -1,4 +1,4 @@
-"""The reference path on an SDXL pipeline folder, as diffusers saves one, with all parts but tiny."""
+"""The reference path on an SDXL pipeline with all parts but tiny: from a folder, and one that somebody has already."""
 
 from __future__ import annotations
 
@@ -8,20 +8,23 @@ import numpy as np
 import pytest
 import torch
 
-from saeuron.checkpoints import LoadedSAE
+from saeuron.__main__ import main
+from saeuron.checkpoints import LoadedSAE, save_sae
 from saeuron.errors import SaeuronError
 from saeuron.evaluation.painting import Shot
 from saeuron.feature_set import Feature, FeatureSet, FeatureStep
 from saeuron.intervention import MODES, Intervention
-from saeuron.reference.models import load_sdxl
+from saeuron.reference.models import load_sdxl, model_of
 from saeuron.reference.pipeline import ReferencePipeline, ReferenceSettings
 from saeuron.sae import SAEIdentity
+from saeuron.sae_formats import Placement
 from saeuron.selection import SelectionSettings, select_features
 from support.reference import random_sae
 from support.tiny_pipeline import WIDTH, make_pipeline
 
 N, K = 32, 4
-IDENTITY = SAEIdentity("", "saeuron-miniature", "up_blocks.0.attentions.1", "update", WIDTH, N, K)
+PLACE = ("saeuron-miniature", "up_blocks.0.attentions.1", "update")  # whose UNet is as wide as this one
+IDENTITY = SAEIdentity("", *PLACE, WIDTH, N, K)
 SHOTS = [Shot("a cat", 1), Shot("two dogs and a tree", 2), Shot("a cat", 3)]
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -34,12 +37,19 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def load(folder):
-    models = {dtype: load_sdxl(folder, dtype=dtype, base_model="saeuron-miniature") for dtype in DTYPES}
-    loaded = LoadedSAE(random_sae(WIDTH, N, K, seed=0), IDENTITY)
-    return lambda dtype=torch.float32, **options: ReferencePipeline(
-        models[dtype], loaded, ReferenceSettings(width=64, height=64, **options)
-    )
+def models(folder):
+    return {dtype: load_sdxl(folder, dtype=dtype) for dtype in DTYPES}
+
+
+def random_loaded_sae() -> LoadedSAE:
+    return LoadedSAE(random_sae(WIDTH, N, K, seed=0), IDENTITY)
+
+
+@pytest.fixture(scope="module")
+def load(models):
+    """A `ReferencePipeline` of the folder."""
+    loaded = random_loaded_sae()
+    return lambda dtype=torch.float32, **options: ReferencePipeline(models[dtype], loaded, ReferenceSettings(**options))
 
 
 def every_feature(factor: float, mode: str = "exact", halves: str = "both") -> Intervention:
@@ -83,30 +93,113 @@ def test_features_of_its_own_statistics_can_be_taken_away(load):
     assert (pipeline.draw(SHOTS, [Intervention(feature_set, -20.0)]) != pipeline.draw(SHOTS)).any()
 
 
-def test_what_it_does_not_own_stays_as_it_is(folder, load):
-    """The folder's files, another pipeline made from it, and the SAE that was handed in."""
-    from diffusers import StableDiffusionXLPipeline
+@pytest.mark.parametrize("cfg", [1.0, 3.0])
+def test_it_collects_every_token_of_every_step_of_the_positive_half(load, cfg):
+    statistics = load(steps=3, cfg=cfg, batch=2).collect(SHOTS)
+    tokens = (64 // 8 // 4) ** 2  # the block's map is a quarter as wide as the latent
+    assert statistics.images.tolist() == [3, 3, 3]
+    assert statistics.tokens.tolist() == [3 * tokens] * 3
+    assert statistics.sampling["cfg"] == cfg and statistics.sampling["width"] == 64
 
-    theirs = StableDiffusionXLPipeline.from_pretrained(folder)
-    draw = lambda: theirs(  # noqa: E731
-        "a cat", num_inference_steps=2, guidance_scale=1.0, generator=torch.Generator().manual_seed(0),
-        height=64, width=64, output_type="pt",
-    ).images  # fmt: skip
-    theirs.set_progress_bar_config(disable=True)
-    before = draw()
-    loaded = LoadedSAE(random_sae(WIDTH, N, K, seed=0), IDENTITY)
+
+def test_the_negative_prompt_matters_above_cfg_1_only(load):
+    for cfg, alike in ((1.0, True), (3.0, False)):
+        pictures = [load(steps=2, cfg=cfg, negative=negative).draw(SHOTS[:1]) for negative in ("", "a red house")]
+        assert np.array_equal(*pictures) == alike
+
+
+def test_pictures_need_not_be_square(load):
+    assert load(steps=1, width=96, height=32).draw(SHOTS[:1]).shape == (1, 32, 96, 3)
+
+
+def test_the_scheduler_of_sdxl_turbo_draws_the_same_twice(models):
+    """It adds noise on the way."""
+    from diffusers import EulerAncestralDiscreteScheduler
+
+    model = models[torch.float32]
+    ancestral = replace(model, scheduler=EulerAncestralDiscreteScheduler.from_config(model.scheduler.config))
+    pipeline = ReferencePipeline(ancestral, random_loaded_sae(), ReferenceSettings(steps=3))
+    drawn = pipeline.draw(SHOTS)
+    assert np.array_equal(drawn, pipeline.draw(SHOTS))
+    assert not np.array_equal(drawn, pipeline.draw(SHOTS, [every_feature(-3.0)]))
+
+
+def test_the_command_line_takes_the_folder(folder, tmp_path, capsys):
+    save_sae(tmp_path / "sae.safetensors", random_loaded_sae().sae, Placement(*PLACE))
+    (tmp_path / "cats.txt").write_text("a cat\n")
+    words = ["collect", tmp_path / "cats.txt", "--output", tmp_path / "cats.st", "--model", folder]
+    words += ["--sae", tmp_path / "sae.safetensors", "--steps", "2", "--dtype", "bfloat16"]
+    assert main([str(word) for word in words]) == 0
+    assert "features fire on 1 prompts" in capsys.readouterr().out
+
+
+def drawn_by(pipe) -> torch.Tensor:
+    """What the pipeline itself draws, by its own means."""
+    generator = torch.Generator().manual_seed(3)
+    return pipe("a cat", num_inference_steps=2, guidance_scale=3.0, output_type="pt", generator=generator).images
+
+
+def traces_on(pipe) -> list[str]:
+    """Whatever hangs on its modules and weights, and the settings that a run changes."""
+    found = [str(pipe.scheduler.timesteps.tolist())]
+    for part in ("unet", "vae", "text_encoder", "text_encoder_2"):
+        for name, module in getattr(pipe, part).named_modules():
+            hooks = [key for key, value in vars(module).items() if key.endswith("_hooks") and value]
+            found.append(f"{part}.{name}: {type(module).__name__}, {sorted(vars(module))}, {hooks}, {module.training}")
+        found += [f"{n}: {p.dtype}, {p.requires_grad}" for n, p in getattr(pipe, part).named_parameters()]
+    return found
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_a_pipeline_that_somebody_has_stays_as_it_is(tmp_path, dtype):
+    pipe = make_pipeline(tmp_path).to(dtype)
+    pipe.set_progress_bar_config(disable=True)
+    before = drawn_by(pipe)
+    weights, traces = list(pipe.unet.parameters()), traces_on(pipe)
+    reference = ReferencePipeline(model_of(pipe), random_loaded_sae(), ReferenceSettings(steps=3, cfg=3.0))
+    assert not np.array_equal(reference.draw(SHOTS), reference.draw(SHOTS, [every_feature(-3.0)]))
+    assert traces_on(pipe) == traces
+    assert all(a is b for a, b in zip(weights, pipe.unet.parameters(), strict=True))
+    assert torch.equal(drawn_by(pipe), before)
+
+
+def test_its_weights_are_shared_so_that_a_change_of_them_is_seen(tmp_path):
+    pipe = make_pipeline(tmp_path)
+    reference = ReferencePipeline(model_of(pipe), random_loaded_sae(), ReferenceSettings(steps=1))
+    before = reference.draw(SHOTS[:1])
+    pipe.unet.conv_out.weight.data.mul_(-1)
+    assert not np.array_equal(before, reference.draw(SHOTS[:1]))
+
+
+def test_an_sae_of_another_dtype_is_used_and_not_changed(models):
+    loaded = random_loaded_sae()
+    loaded.sae.half()
     weights = {name: tensor.clone() for name, tensor in loaded.sae.state_dict().items()}
-    model = load_sdxl(folder, base_model="saeuron-miniature")
-    ReferencePipeline(model, loaded, ReferenceSettings(width=64, height=64)).draw(SHOTS, [every_feature(-3.0)])
-    assert torch.equal(draw(), before)
-    assert not any(m._forward_hooks or m._forward_pre_hooks for m in theirs.unet.modules())
-    assert all(torch.equal(tensor, weights[name]) for name, tensor in loaded.sae.state_dict().items())
+    pipeline = ReferencePipeline(models[torch.float32], loaded, ReferenceSettings(steps=1))
+    assert not np.array_equal(pipeline.draw(SHOTS), pipeline.draw(SHOTS, [every_feature(-3.0)]))
+    for name, tensor in loaded.sae.state_dict().items():
+        assert tensor.dtype == torch.float16 and torch.equal(tensor, weights[name])
+        assert pipeline.loaded.sae.state_dict()[name].dtype == torch.float32
 
 
-def test_an_sae_of_another_model_is_refused(folder):
+def test_an_sae_that_fits_already_is_not_copied(models):
+    loaded = random_loaded_sae()
+    assert ReferencePipeline(models[torch.bfloat16], loaded, ReferenceSettings()).loaded.sae is loaded.sae
+
+
+def test_an_sae_of_another_model_is_refused(models):
     loaded = LoadedSAE(random_sae(WIDTH, N, K, seed=0), replace(IDENTITY, base_model="sdxl-turbo"))
     with pytest.raises(SaeuronError, match="belongs to sdxl-turbo"):
-        ReferencePipeline(load_sdxl(folder), loaded, ReferenceSettings())
+        ReferencePipeline(models[torch.float32], loaded, ReferenceSettings())
+
+
+def test_a_scheduler_of_another_kind_is_refused(models):
+    from diffusers import DDIMScheduler
+
+    model = models[torch.float32]
+    stranger = replace(model, scheduler=DDIMScheduler.from_config(model.scheduler.config))
+    with pytest.raises(SaeuronError, match=r"has a DDIMScheduler; expected one of Euler.*from_config"):
+        ReferencePipeline(stranger, random_loaded_sae(), ReferenceSettings())
 
 
 def test_a_folder_of_something_else_is_refused(folder):

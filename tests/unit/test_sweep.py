@@ -12,7 +12,7 @@ from saeuron.errors import SaeuronError
 from saeuron.evaluation.figures import picture_grid, sweep_plot
 from saeuron.evaluation.metrics import cosine_similarity
 from saeuron.evaluation.painting import Shot, shots_of
-from saeuron.evaluation.sweep import Subjects, Sweep, SweepPoint, sweep_rows, sweep_table
+from saeuron.evaluation.sweep import Subjects, Sweep, SweepPoint, subjects_of, sweep_rows, sweep_table
 from saeuron.feature_set import Feature, FeatureSet, FeatureStep
 from saeuron.intervention import Intervention
 from saeuron.sae import SAEIdentity
@@ -90,6 +90,15 @@ def test_a_sweep_that_stops_keeps_its_points():
     iterator.close()
     assert [point.multiplier for point in run.points] == [None, -1.0]
     assert len(run.pictures) == 2
+
+
+def test_subjects_have_shots_of_their_own_and_the_labels_of_the_classifier():
+    subjects = subjects_of(["a cat", "the cat"], ["Dogs | a dog"], 2, 10, str.lower)
+    assert [shot.seed for shot in (*subjects.concept, *subjects.others)] == [10, 11, 12, 13, 14, 15]
+    assert [shot.prompt for shot in subjects.others] == ["a dog"] * 2 and subjects.labels == ["dogs"] * 2
+    assert subjects_of(["a cat"], ["a dog"], 1, 10, None).labels == []
+    with pytest.raises(SaeuronError, match="no label"):
+        subjects_of(["a cat"], ["a dog"], 1, 10, str.lower)
 
 
 def test_subjects_that_cannot_be():

@@ -126,22 +126,18 @@ def measure(pixels: int = 512, repeats: int = 5) -> dict[str, Any]:
 
 
 def _edit(full: FullSize, models: dict[str, Any]) -> dict[str, Any]:
-    """Profile of one patched step: what the wrapper's readers take, and the operations of the whole step."""
+    """Profile of one patched step: what the edit takes, and the operations of the whole step."""
     from torch.profiler import ProfilerActivity, profile, record_function
 
-    hooking = pack("nodes.host.hooking")
-    make_hook, share = hooking._hook, {}
+    patching: Any = pack("nodes.host.patching")
+    intervene, share, operations = patching.intervene, {}, {}
 
-    def recorded(reader: Any, options: Any) -> Any:
-        hook = make_hook(reader, options)
+    def recorded(*args: Any) -> Tensor:
+        with record_function("saeuron edit"):
+            edited: Tensor = intervene(*args)
+            return edited
 
-        def run(*args: Any) -> Any:
-            with record_function("saeuron edit"):
-                return hook(*args)
-
-        return run
-
-    hooking._hook = recorded
+    patching.intervene = recorded
     try:
         for name, model in models.items():
             if name == "off":
@@ -155,5 +151,5 @@ def _edit(full: FullSize, models: dict[str, Any]) -> dict[str, Any]:
                 top = sorted(averages, key=lambda e: -e.self_cpu_time_total)[:8]
                 operations = {e.key: round(e.self_cpu_time_total / 1e6, 3) for e in top}
     finally:
-        hooking._hook = make_hook
+        patching.intervene = intervene
     return {"edit_share_of_step": share, "profile_seconds": operations}

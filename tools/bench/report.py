@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ def write_report(path: Path, results: dict[str, Any]) -> None:
         f"{machine['gb_per_second']:.0f} GB/s. Medians of runs that take turns in one process. Random weights where "
         "the size is SDXL's; nothing here was measured on a GPU.",
     ]
-    sections = {
+    sections: dict[str, Callable[[Any, dict[str, Any]], str]] = {
         "overhead": _overhead,
         "edit": _edit,
         "growth": _growth,

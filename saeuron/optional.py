@@ -1,11 +1,11 @@
-"""Packages that only some measurements need, and that the host does not bring."""
+"""Packages that only some parts need, and that the host does not bring."""
 
 from __future__ import annotations
 
 import importlib
 from typing import Any
 
-from ..errors import SaeuronError
+from .errors import SaeuronError
 
 
 def require(module: str, package: str, purpose: str) -> Any:
@@ -14,6 +14,6 @@ def require(module: str, package: str, purpose: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise SaeuronError(
-            f"{purpose} needs the Python package {package}, which is not installed where ComfyUI runs. Install it "
-            f"there: pip install {package} ({error})"
+            f"{purpose} needs the Python package {package}, which is not installed for the Python that runs this. "
+            f"Install it there: pip install {package} ({error})"
         ) from error
