@@ -142,6 +142,13 @@ class ComfyServer(ComfyClient):
         if code is not None:
             raise ServerError(self._with_log(f"ComfyUI has stopped with exit status {code}."))
 
+    def resident_bytes(self) -> int:
+        """How much memory the process holds."""
+        import psutil
+
+        assert self._process is not None, "use the server in a `with` statement"
+        return int(psutil.Process(self._process.pid).memory_info().rss)
+
     def log(self) -> str:
         """Everything that the process has printed so far."""
         return self.log_path.read_text(encoding="utf-8", errors="replace") if self.log_path.exists() else ""
