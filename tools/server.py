@@ -21,6 +21,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
+import psutil
+
 from tools.client import ComfyClient, Interrupted, ServerError
 from tools.host import REPOSITORY, host_path
 
@@ -144,8 +146,6 @@ class ComfyServer(ComfyClient):
 
     def resident_bytes(self) -> int:
         """How much memory the process holds."""
-        import psutil
-
         assert self._process is not None, "use the server in a `with` statement"
         return int(psutil.Process(self._process.pid).memory_info().rss)
 
