@@ -16,7 +16,7 @@ from .host.recording import with_recorder
 from .host.sampling import SamplingSettings, sampling_inputs
 from .host.sockets import CATEGORY, SAE, STATISTICS, HostedSAE
 from .host.unet import find_site
-from .host.unfinished import Unfinished, everything_asked, forget_unfinished, keep_unfinished, unfinished
+from .host.unfinished import Unfinished, everything_asked, forget, recall, remember
 
 
 class SaeuronCollectStatistics(io.ComfyNode):
@@ -66,13 +66,13 @@ class SaeuronCollectStatistics(io.ComfyNode):
         empty = partial(ActivationStatistics, sae.identity, sampler.sigmas[:-1].tolist(), settings.as_dict())
         shots = shots_of(texts, 1, seed)
         asked = everything_asked(model, clip, sae, settings, shots)
-        done = unfinished(model, asked) or Unfinished(asked, empty(), 0)
+        done = recall(model, asked) or Unfinished(asked, empty(), 0)
         batch = empty()
         recording = with_recorder(model, site, sae, lambda sigma, codes: batch.add(sigma, codes))
         for _ in sampler.run(recording, shots, skip=done.batches):  # the pictures themselves are not needed
             # A batch counts once it is whole; merging is exact, so it does not matter where a run was interrupted.
             done = Unfinished(asked, done.statistics.merge(batch), done.batches + 1)
             batch = empty()
-            keep_unfinished(model, done)
-        forget_unfinished(model)
+            remember(model, done)
+        forget(model)
         return io.NodeOutput(done.statistics)

@@ -38,14 +38,14 @@ def everything_asked(
     return (weights, weakref.ref(clip), weakref.ref(sae.patcher), settings, tuple(shots))
 
 
-def unfinished(model: Any, asked: tuple[Any, ...]) -> Unfinished | None:
+def recall(model: Any, asked: tuple[Any, ...]) -> Unfinished | None:
     kept = _KEPT.get(model)
     return kept if kept is not None and kept.asked == asked else None
 
 
-def keep_unfinished(model: Any, run: Unfinished) -> None:
+def remember(model: Any, run: Unfinished) -> None:
     _KEPT[model] = run
 
 
-def forget_unfinished(model: Any) -> None:
+def forget(model: Any) -> None:
     _KEPT.pop(model, None)

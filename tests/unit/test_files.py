@@ -65,7 +65,7 @@ def test_failure_keeps_old_file_and_leaves_nothing(tmp_path: Path, monkeypatch: 
 
     with monkeypatch.context() as patched:
         patched.setattr(*((os, call) if call == "fsync" else (Path, call)), fail)
-        with pytest.raises(OSError, match="disk full"):
+        with pytest.raises(SaeuronError, match=r"file can't be written to .*disk full.*Nothing was changed"):
             write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
