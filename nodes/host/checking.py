@@ -26,7 +26,7 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
         # The class that executes is a clone of the node, which knows the node's id in the graph.
         return execute.__func__(cls, **inputs)
 
-    node.execute = classmethod(execute_checked)  # type: ignore[method-assign,assignment]
+    node.execute = classmethod(execute_checked)
     return node
 
 
