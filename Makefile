@@ -14,7 +14,7 @@ HOST_STAMP := .host/.unpacked
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo evaluate bench test serve lint clean check-host
+.PHONY: help setup demo evaluate bench test soak serve lint clean check-host
 
 help:
 	@echo "make setup   install what is needed into .venv, unpack ComfyUI into .host"
@@ -23,6 +23,7 @@ help:
 	@echo "make bench   how fast it is, into docs/performance.md (ARGS=edit for one part)"
 	@echo "make serve   ComfyUI with this pack in a browser (ARGS='--port 8200' for another port)"
 	@echo "make test    all tests (ARGS='-k name' for some of them)"
+	@echo "make soak    the long tests, into docs/reliability.md; half an hour (ARGS='kills --cases 20' for a part)"
 	@echo "make lint    ruff and mypy"
 	@echo "make clean   remove caches and output/demo; .venv, .host and the rest of output stay"
 
@@ -56,6 +57,9 @@ serve: setup
 # The folder is named because the root __init__.py, which ComfyUI needs, trips pytest up (see tests/pytest.ini).
 test: setup
 	$(VENV_PYTHON) -m pytest tests $(ARGS)
+
+soak: setup
+	$(VENV_PYTHON) -m tools.soak $(ARGS)
 
 lint: $(VENV_STAMP)
 	$(VENV_PYTHON) -m ruff check .

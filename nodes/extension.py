@@ -11,6 +11,7 @@ from .feature_report import SaeuronFeatureReport
 from .feature_sets import SaeuronLoadFeatureSet, SaeuronSaveFeatureSet, SaeuronSelectFeatures
 from .find import SaeuronFeaturesByIndex, SaeuronFindFeatures
 from .heatmap import SaeuronFeatureExamples, SaeuronFeatureHeatmap
+from .host.checking import checked
 from .load import SaeuronLoadMiniature, SaeuronLoadSAE
 from .statistics import SaeuronCollectStatistics
 from .steer import SaeuronSteerFeatures
@@ -21,7 +22,7 @@ from .unsafe_content import SaeuronUnsafeContent
 
 class SaeuronExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [
+        nodes = [
             SaeuronLoadSAE,
             SaeuronCollectStatistics,
             SaeuronSelectFeatures,
@@ -44,3 +45,4 @@ class SaeuronExtension(ComfyExtension):
             SaeuronFeatureReport,
             SaeuronCompare,
         ]
+        return [checked(node) for node in nodes]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from comfy_api.v0_0_2 import io
@@ -15,6 +16,7 @@ from .host.recording import with_recorder
 from .host.sampling import SamplingSettings, sampling_inputs
 from .host.sockets import CATEGORY, SAE, STATISTICS, HostedSAE
 from .host.unet import find_site
+from .host.unfinished import Unfinished, everything_asked, forget, recall, remember
 
 
 class SaeuronCollectStatistics(io.ComfyNode):
@@ -61,7 +63,16 @@ class SaeuronCollectStatistics(io.ComfyNode):
             raise SaeuronError("There are no prompts. Write at least one line that is not a # comment.")
         settings = SamplingSettings(sampler_name, scheduler, steps, cfg, width, height)
         sampler = BatchSampler(model, clip, settings, len(texts))
-        statistics = ActivationStatistics(sae.identity, sampler.sigmas[:-1].tolist(), settings.as_dict())
-        for _ in sampler.run(with_recorder(model, site, sae, statistics.add), shots_of(texts, 1, seed)):
-            pass  # the recorder has seen it; the picture itself is not needed
-        return io.NodeOutput(statistics)
+        empty = partial(ActivationStatistics, sae.identity, sampler.sigmas[:-1].tolist(), settings.as_dict())
+        shots = shots_of(texts, 1, seed)
+        asked = everything_asked(model, clip, sae, settings, shots)
+        done = recall(model, asked) or Unfinished(asked, empty(), 0)
+        batch = empty()
+        recording = with_recorder(model, site, sae, lambda sigma, codes: batch.add(sigma, codes))
+        for _ in sampler.run(recording, shots, skip=done.batches):  # the pictures themselves are not needed
+            # A batch counts once it is whole; merging is exact, so it does not matter where a run was interrupted.
+            done = Unfinished(asked, done.statistics.merge(batch), done.batches + 1)
+            batch = empty()
+            remember(model, done)
+        forget(model)
+        return io.NodeOutput(done.statistics)

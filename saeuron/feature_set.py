@@ -165,7 +165,7 @@ class FeatureSet:
             raise SaeuronError(f"{source}: {error}") from error
 
     def save(self, path: Path) -> None:
-        """Errors: `OSError`, with `path` unchanged."""
+        """Errors: as `write_atomically`."""
         write_atomically(path, self.to_json().encode())
 
     @classmethod

@@ -26,8 +26,18 @@ def write_atomically(path: Path, data: bytes) -> None:
     """Write `data` so that `path` holds either what it held before or all of `data`, even if the process is killed.
 
     Missing parent folders are made. A killed process may leave a hidden ``.tmp`` file beside `path`.
-    Errors: `OSError`, with `path` unchanged.
+    Errors: `SaeuronError` if there is no room or no right to write, with `path` unchanged and nothing left beside it.
     """
+    try:
+        _write(path, data)
+    except OSError as error:
+        raise SaeuronError(
+            f"{path.name} can't be written to {str(path.parent)!r}: {error.strerror or error}. Nothing was changed. "
+            "Make room or give the right to write there, or choose another folder."
+        ) from error
+
+
+def _write(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     # The same folder, because a rename is atomic only within one file system. Not `tempfile`: its files are private to
     # their owner and would stay so after the rename.

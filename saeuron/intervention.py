@@ -16,6 +16,7 @@ from torch import Tensor
 
 from .errors import SaeuronError
 from .feature_set import FeatureSet, FeatureStep
+from .finite import is_finite
 from .sae import SparseAutoencoder, SparseCodes, read_tokens
 
 MODES = ("exact", "seed", "saeuron-code")
@@ -139,7 +140,7 @@ def intervene(
 
     Block input and output are channels last, [..., d], of any float dtype; the edit is computed in float32 and
     returned in the output's dtype. Where nothing is to be done, `block_output` itself is returned.
-    Errors: `SaeuronError` if the edited activation is not finite.
+    Errors: `SaeuronError` if an edited token is not finite, which names the cause: the edit, or the model itself.
     """
     acting = [intervention for intervention in interventions if intervention.acts_at(sigma)]
     if not acting:
@@ -178,9 +179,11 @@ def edit_exact(sae: SparseAutoencoder, edit: FeatureEdit, x: Tensor, output: Ten
         return output
     touched = candidates.clone()
     touched[candidates] = changed
+    before = output[touched]
+    after = (before.float() + change[changed] @ sae.decoder_rows(edit.features)).to(output.dtype)
     edited = output.clone()
-    edited[touched] = (output[touched].float() + change[changed] @ sae.decoder_rows(edit.features)).to(output.dtype)
-    return _finite(edited, edit)
+    edited[touched] = _finite(after, before, edit)
+    return edited
 
 
 def may_change(sae: SparseAutoencoder, edit: FeatureEdit, x: Tensor) -> Tensor:
@@ -203,7 +206,7 @@ def edit_seed(sae: SparseAutoencoder, codes: SparseCodes, edit: FeatureEdit | No
     It also replaces what the SAE does not explain, and the update an SAE was trained on is not what it is fed: kept
     for comparison. With `edit` None this is the reconstruct-only control.
     """
-    return _finite((sae.decode(codes) + _decoded_change(sae, codes, edit)).to(output.dtype), edit)
+    return _finite((sae.decode(codes) + _decoded_change(sae, codes, edit)).to(output.dtype), output, edit)
 
 
 def edit_saeuron_code(
@@ -216,7 +219,7 @@ def edit_saeuron_code(
     """
     decoded = sae.decode(codes)
     replacement = decoded + _decoded_change(sae, codes, edit) + (decoded - x.float())
-    return _finite((output.float() + (replacement - x.float())).to(output.dtype), edit)
+    return _finite((output.float() + (replacement - x.float())).to(output.dtype), x, edit)
 
 
 def _decoded_change(sae: SparseAutoencoder, codes: SparseCodes, edit: FeatureEdit | None) -> Tensor | float:
@@ -224,8 +227,8 @@ def _decoded_change(sae: SparseAutoencoder, codes: SparseCodes, edit: FeatureEdi
     return 0.0 if edit is None else code_change(codes, edit) @ sae.decoder_rows(edit.features)
 
 
-def _finite(edited: Tensor, edit: FeatureEdit | None) -> Tensor:
-    if torch.isfinite(edited).all():
+def _finite(edited: Tensor, before: Tensor, edit: FeatureEdit | None) -> Tensor:
+    if is_finite(edited, before):
         return edited
     largest = float(edit.factors.abs().max()) if edit is not None else 0.0
     raise SaeuronError(

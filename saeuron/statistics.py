@@ -157,7 +157,7 @@ class ActivationStatistics:
         return self._share(self.fired_tokens, self.tokens, per_step)
 
     def save(self, path: Path) -> None:
-        """Write a safetensors file; its metadata says what the tensors are of. Errors: `OSError`, `SaeuronError`."""
+        """Write a safetensors file; its metadata says what the tensors are of. Errors: as `write_atomically`."""
         from safetensors.torch import save
 
         metadata = {

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from .errors import SaeuronError
+from .finite import is_finite
 from .intervention import HALVES, Acting
 from .regions import check_region, token_weights
 from .sae import SparseAutoencoder
@@ -88,7 +89,7 @@ def steer(
 
     Computed in float32, returned in the output's dtype. Tokens to which nothing is added keep their exact bits, and
     where there are none to change, `block_output` itself is returned.
-    Errors: `SaeuronError` if the result is not finite.
+    Errors: `SaeuronError` if a token to which something is added is not finite then.
     """
     device, (height, width) = block_output.device, block_output.shape[1:3]
     added: Tensor | None = None
@@ -100,7 +101,8 @@ def steer(
         return block_output
     touched = (added != 0).any(-1, keepdim=True)
     steered = torch.where(touched, (block_output.float() + added).to(block_output.dtype), block_output)
-    if not torch.isfinite(steered).all():
+    tokens = touched.squeeze(-1)
+    if not is_finite(steered[tokens], block_output[tokens]):
         raise SaeuronError(
             "The steered activation is not finite. Move the strengths closer to 0, or run the model in bfloat16 or "
             "float32."

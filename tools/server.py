@@ -21,6 +21,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
+import psutil
+
 from tools.client import ComfyClient, Interrupted, ServerError
 from tools.host import REPOSITORY, host_path
 
@@ -63,6 +65,7 @@ class ComfyServer(ComfyClient):
         pack_path: the folder that is linked there, the repository unless a test has another copy.
         base_directory: kept afterwards; without it, a temporary one is made and removed.
         extra_args: further arguments for ComfyUI's main.py.
+        cpu: with --cpu, which the host takes for a choice of memory management: --lowvram and its like exclude it.
         env: environment variables to add.
         start_timeout: seconds until the server must answer. Long, because it costs nothing: a process that ends is
             noticed at once, and a busy machine can take minutes to load torch.
@@ -80,6 +83,7 @@ class ComfyServer(ComfyClient):
         pack_path: Path = REPOSITORY,
         base_directory: Path | None = None,
         extra_args: Sequence[str] = (),
+        cpu: bool = True,
         env: Mapping[str, str] | None = None,
         start_timeout: float = 600.0,
     ) -> None:
@@ -90,7 +94,8 @@ class ComfyServer(ComfyClient):
         self.log_path = self.base / "server.log"
         # Here and not at the start, so that a caller can put files there first.
         make_base(self.base, self._pack_name, self._pack_path)
-        self._extra_args, self._env, self._start_timeout = list(extra_args), dict(env or {}), start_timeout
+        self._extra_args, self._cpu = list(extra_args), cpu
+        self._env, self._start_timeout = dict(env or {}), start_timeout
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> ComfyServer:
@@ -110,7 +115,7 @@ class ComfyServer(ComfyClient):
 
     def _start(self) -> None:
         self.port = free_port()
-        command = [*host_command(self.base, self.port), *self._extra_args]
+        command = [*host_command(self.base, self.port, self._cpu), *self._extra_args]
         with self.log_path.open("wb") as log:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=self.base,
@@ -141,6 +146,11 @@ class ComfyServer(ComfyClient):
         code = self._process.poll()
         if code is not None:
             raise ServerError(self._with_log(f"ComfyUI has stopped with exit status {code}."))
+
+    def resident_bytes(self) -> int:
+        """How much memory the process holds."""
+        assert self._process is not None, "use the server in a `with` statement"
+        return int(psutil.Process(self._process.pid).memory_info().rss)
 
     def log(self) -> str:
         """Everything that the process has printed so far."""

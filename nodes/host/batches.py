@@ -30,10 +30,16 @@ class BatchSampler:
         self._done = 0
         self._batch = max(1, min(MAX_BATCH, PIXELS // (settings.width * settings.height)))
 
-    def run(self, model: Any, shots: Sequence[Shot]) -> Iterator[tuple[list[int], Tensor]]:
-        """Places in `shots` and their latents [b, 4, h, w], batch after batch, every shot once."""
-        for places in self._batches(shots):
-            yield places, self._sample(model, [shots[place] for place in places])
+    def run(self, model: Any, shots: Sequence[Shot], skip: int = 0) -> Iterator[tuple[list[int], Tensor]]:
+        """Places in `shots` and their latents [b, 4, h, w], batch after batch, every shot once.
+
+        `skip` batches are left out at the beginning: they were drawn in an earlier run.
+        """
+        for number, places in enumerate(self._batches(shots)):
+            if number < skip:
+                self._done += len(places)
+            else:
+                yield places, self._sample(model, [shots[place] for place in places])
 
     def _batches(self, shots: Sequence[Shot]) -> Iterator[list[int]]:
         """Places of shots that can share a batch: their encoded texts must have the same shape."""

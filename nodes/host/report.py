@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import sys
@@ -10,6 +11,9 @@ from typing import Any
 
 import numpy as np
 from comfy_api.v0_0_2 import ui
+
+from ...saeuron.errors import SaeuronError
+from ...saeuron.files import write_atomically
 
 
 def node_id_of(node: Any) -> str | None:
@@ -36,20 +40,26 @@ def show_text(node: Any, text: str) -> ui.PreviewText:
     return ui.PreviewText(text)
 
 
-def keep_unfinished(name: str, picture: np.ndarray, figures: Any) -> Path:
+def keep_unfinished(name: str, picture: np.ndarray, figures: Any) -> None:
     """Save what a run has so far to the host's output folder, as PNG and JSON, under a name that is not taken.
 
-    Returns the PNG's path. `picture` is uint8 [H, W, 3], `figures` JSON values.
+    `picture` is uint8 [H, W, 3], `figures` JSON values. Where nothing can be written the log says so, because what
+    ended the run is what its node has to show.
     """
     import folder_paths
     from PIL import Image
 
+    log = logging.getLogger("saeuron")
     folder = Path(folder_paths.get_output_directory()) / "saeuron"
-    folder.mkdir(parents=True, exist_ok=True)
     number = 1
     while (path := folder / f"{name}_{number:05d}_unfinished.png").exists():
         number += 1
-    Image.fromarray(picture).save(path)
-    path.with_suffix(".json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    logging.getLogger("saeuron").info("The run did not end; what there is so far is in %s.", path)
-    return path
+    png = io.BytesIO()
+    Image.fromarray(picture).save(png, format="png")
+    try:
+        write_atomically(path, png.getvalue())
+        write_atomically(path.with_suffix(".json"), f"{json.dumps(figures, indent=2)}\n".encode())
+    except SaeuronError as error:
+        log.warning("The run did not end, and what there is of it is lost: %s", error)
+    else:
+        log.info("The run did not end; what there is so far is in %s.", path)

@@ -76,10 +76,15 @@ def schedule(model: Any, settings: SamplingSettings) -> Tensor:
     return sampler.sigmas
 
 
-def encode_prompts(clip: Any, prompts: list[str]) -> list[Any]:
-    """CONDITIONING for each prompt, as CLIPTextEncode makes it."""
+def check_clip(clip: Any) -> None:
+    """Errors: `SaeuronError` if there is none: checkpoints without a text encoder give None."""
     if clip is None:
         raise SaeuronError("The CLIP input holds nothing; connect the CLIP of a checkpoint that has a text encoder.")
+
+
+def encode_prompts(clip: Any, prompts: list[str]) -> list[Any]:
+    """CONDITIONING for each prompt, as CLIPTextEncode makes it."""
+    check_clip(clip)
     return [clip.encode_from_tokens_scheduled(clip.tokenize(prompt)) for prompt in prompts]
 
 

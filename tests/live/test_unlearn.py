@@ -148,6 +148,29 @@ def test_collecting_reports_progress_and_stops_when_interrupted(server):
     assert seen[-1] < 40 * 8 / 2
 
 
+def test_collecting_goes_on_where_it_was_interrupted(server):
+    prompt = statistics_prompt("\n".join(f"a cat in {i} colours" for i in range(20)))
+    for node in ("3", "4"):
+        prompt[node]["inputs"]["steps"] = 2
+    first_batch = 16 * 2
+
+    def interrupt_in_the_second_batch(event: Event) -> None:
+        if event.type == "progress" and event.data["node"] == "3" and event.data["value"] > first_batch:
+            server.interrupt()
+
+    record = server.record(prompt, interrupt_in_the_second_batch)
+    with pytest.raises(Interrupted):
+        server.wait(record.prompt_id)
+    again = server.record(prompt)
+    server.wait(again.prompt_id)
+    assert min(value for value, _ in again.progress("3")) > first_batch
+    saved = server.base / "models" / "feature_sets" / "test" / "cats.json"
+    resumed = saved.read_bytes()
+    server.request("/free", {"unload_models": True, "free_memory": True})
+    server.run(prompt)
+    assert saved.read_bytes() == resumed
+
+
 @pytest.mark.parametrize(
     ("node", "inputs", "message"),
     [

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from saeuron.errors import SaeuronError
 from saeuron.feature_set import Feature, FeatureSet, FeatureStep
 from saeuron.sae import SAEIdentity
+from support.examples import examples
 
 N = 50
 SAE = SAEIdentity("ab" * 32, "sdxl-turbo", "up_blocks.0.attentions.1", "update", d=1280, n=N, k=10)
@@ -55,7 +56,7 @@ def feature_sets(draw: st.DrawFn) -> FeatureSet:
     )
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=examples(100))
 @given(feature_sets())
 def test_json_gives_the_set_back(feature_set: FeatureSet) -> None:
     text = feature_set.to_json()
@@ -198,7 +199,7 @@ def test_hostile_text_is_refused_quickly(name: str) -> None:
     assert len(str(caught.value)) < 500
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(200))
 @given(st.data())
 def test_any_change_is_read_or_refused(data: st.DataObject) -> None:
     """Whatever is put in the place of any value, reading gives a feature set or a `SaeuronError`, nothing else."""

@@ -27,6 +27,7 @@ from saeuron.prompts import read_prompts
 from saeuron.sae_formats import Placement
 from saeuron.statistics import ActivationStatistics
 from support.codes import SAE, SIGMAS, codes_of
+from support.examples import examples
 from support.reference import random_sae
 from support.sae_files import write_sparsify, write_unbox
 
@@ -138,7 +139,7 @@ def test_the_originals_are_read(originals, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=70, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(70), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     damages=st.lists(
         st.tuples(st.sampled_from(DAMAGES), st.integers(0, 1 << 20), st.integers(0, 255)), min_size=1, max_size=3

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from saeuron.errors import SaeuronError
 from saeuron.json_text import MAX_DEPTH, MAX_SIZE, format_json, parse_json
+from support.examples import examples
 
 texts = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from('[]{}",:\\\n'), max_size=20)
 scalars = (
@@ -17,7 +18,7 @@ scalars = (
 values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=examples(100))
 @given(values)
 def test_format_then_parse_gives_the_value_back(value: object) -> None:
     text = format_json(value)
@@ -25,7 +26,7 @@ def test_format_then_parse_gives_the_value_back(value: object) -> None:
     assert format_json(parse_json(text, "x")) == text
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=examples(100))
 @given(values)
 def test_parses_what_the_standard_library_writes(value: object) -> None:
     assert parse_json(json.dumps(value), "x") == value

@@ -1,0 +1,39 @@
+"""Weights that the host leaves offloaded, as with ``--novram``; without a GPU both sides are the CPU's memory."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from support.host_graph import Shot, sample, unlearn
+from tools.pack import pack
+
+SHOT = Shot(steps=2, cfg=2.0)
+FROM_FILE = ["from file"] * 3
+
+
+@pytest.fixture
+def no_room(monkeypatch):
+    """The host takes its device for one with no memory to spare, and loads nothing onto it for good."""
+    import comfy.model_management as host
+
+    host.unload_all_models()
+    monkeypatch.setattr(host, "is_device_cpu", lambda _device: False)
+    monkeypatch.setattr(host, "vram_state", host.VRAMState.NO_VRAM)
+    yield
+    monkeypatch.undo()
+    host.unload_all_models()
+
+
+def test_the_picture_is_the_same_where_nothing_stays_loaded(miniature, sae, cats, no_room, monkeypatch):
+    loaded = tuple(pack("nodes.load").SaeuronLoadMiniature.execute().result)
+    loader = pack("nodes.load").SaeuronLoadSAE
+    own_sae = loader.execute("miniature-up_blocks.0.attentions.1.safetensors", *FROM_FILE).result[0]
+    patched = unlearn(loaded[0], own_sae, cats)
+    edited = sample(loaded, patched, SHOT)
+    plain = sample(loaded, loaded[0], SHOT)
+    assert own_sae.patcher.model.model_lowvram and loaded[0].model.model_lowvram
+    assert own_sae.patcher.loaded_size() == 0
+    monkeypatch.undo()
+    assert torch.equal(sample(miniature, unlearn(miniature[0], sae, cats), SHOT), edited)
+    assert torch.equal(sample(miniature, miniature[0], SHOT), plain)

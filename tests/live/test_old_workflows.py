@@ -1,0 +1,89 @@
+"""Workflows saved with earlier versions load, run, and give the pictures they gave."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tools.host import REPOSITORY
+from tools.pin_nodes import broken, describe_nodes, read_pinned
+from tools.server import ComfyServer
+from tools.workflows import to_api
+
+SAVED = REPOSITORY / "tests" / "fixtures" / "workflows"
+FILES = sorted(SAVED.glob("*/*.json"))
+NEEDS_DOWNLOADS = {"unlearn_sdxl_turbo.json"}
+MOST_DIFFERENCE = 2.0  # of 255 on average: another torch rounds otherwise
+
+
+def label(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"
+
+
+def to_be_run() -> list[Path]:
+    """Not those that need downloads, nor those that test_workflows.py runs: the same file, no picture to compare."""
+    examples = {path.read_bytes() for path in (REPOSITORY / "example_workflows").glob("*.json")}
+    runnable = [path for path in FILES if path.name not in NEEDS_DOWNLOADS]
+    return [path for path in runnable if pictures_of(path) or path.read_bytes() not in examples]
+
+
+def pictures_of(path: Path) -> list[Path]:
+    """What its output nodes drew, as ``<name>.<node id>.png``."""
+    return sorted(path.parent.glob(f"{path.stem}.*.png"))
+
+
+def prompt_of(path: Path, server: ComfyServer) -> dict[str, Any]:
+    return to_api(json.loads(path.read_text(encoding="utf-8")), server.object_info())
+
+
+@pytest.mark.parametrize("path", FILES, ids=label)
+def test_every_value_finds_the_widget_it_was_saved_for(server: ComfyServer, path: Path) -> None:
+    """What is a choice must be among the choices: a shifted widget would not be."""
+    info = server.object_info()
+    for node in prompt_of(path, server).values():
+        if not node["class_type"].startswith("Saeuron"):
+            continue
+        declared = info[node["class_type"]]["input"]
+        for name, value in node["inputs"].items():
+            kind, options = (*{**declared.get("required", {}), **declared.get("optional", {})}[name], {})[:2]
+            if kind == "COMBO" and path.name not in NEEDS_DOWNLOADS:
+                assert value in options["options"], f"{node['class_type']}.{name}"
+            if kind in ("INT", "FLOAT") and not isinstance(value, list):
+                assert options["min"] <= value <= options["max"], f"{node['class_type']}.{name}"
+
+
+@pytest.mark.parametrize("path", to_be_run(), ids=label)
+def test_each_runs_and_draws_what_it_drew(server: ComfyServer, path: Path) -> None:
+    outputs = server.run(prompt_of(path, server))
+    pictures = {id_: server.image(output["images"][0]) for id_, output in outputs.items() if output.get("images")}
+    assert pictures
+    for expected in pictures_of(path):
+        id_ = expected.name.split(".")[1]
+        with Image.open(expected) as image:
+            difference = np.abs(np.asarray(image.convert("RGB")).astype(float) - pictures[id_]).mean()
+        assert difference < MOST_DIFFERENCE, f"node {id_}"
+
+
+def test_nodes_are_as_pinned(server: ComfyServer) -> None:
+    nodes = describe_nodes(server.object_info())
+    assert not list(broken(read_pinned(), nodes))
+    assert nodes == read_pinned(), "new nodes or inputs: run python -m tools.pin_nodes"
+
+
+def test_what_breaks_saved_workflows_is_found() -> None:
+    pinned = read_pinned()
+    name = "SaeuronUnlearn"
+    swapped, gone, renamed, longer = (copy.deepcopy(pinned) for _ in range(4))
+    swapped[name]["inputs"][3:5] = reversed(swapped[name]["inputs"][3:5])
+    del gone[name]
+    renamed[name]["inputs"][0] = "diffusion_model: MODEL"
+    longer[name]["inputs"].append("more: FLOAT")
+    for nodes in (swapped, gone, renamed):
+        assert len(list(broken(pinned, nodes))) == 1
+    assert not list(broken(pinned, longer))
