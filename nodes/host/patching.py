@@ -40,7 +40,9 @@ class Patch:
     def group(self) -> Hashable:
         """Patches of the same group are applied as one."""
         how = self.edit.mode if isinstance(self.edit, Intervention) else "steering"
-        return self.site, id(self.sae.module), how
+        # By what the SAE is: without the host's cache, two Load SAE of one file give two objects.
+        sae = self.sae.identity if self.sae.identity.sha256 else id(self.sae.module)
+        return self.site, sae, how
 
 
 def add_patch(model: Any, patch: Patch) -> Any:
