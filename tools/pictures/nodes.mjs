@@ -21,13 +21,11 @@ const browser = await chromium.launch({ executablePath, args: FLAGS });
 const page = await browser.newPage({ viewport: { width: 1400, height: 1100 } });
 page.setDefaultTimeout(400_000);
 try {
+  // A first start shows the template dialog, sooner or later.
+  await page.request.post(`${address}/api/settings`, { data: { "Comfy.TutorialCompleted": true } });
   await page.goto(address);
   await page.waitForFunction(() => window.app?.graph && window.app?.extensionManager && window.LiteGraph);
   await page.waitForFunction((name) => name in window.LiteGraph.registered_node_types, "SaeuronUnlearn");
-  for (let round = 0; round < 5 && (await page.locator(".p-dialog").count()); round++) {
-    await page.keyboard.press("Escape");
-    await page.waitForTimeout(300);
-  }
   for (const { workflow, run, nodes } of plan.examples) {
     await page.evaluate((saved) => window.app.loadGraphData(saved), workflow);
     if (run) await runGraph();
@@ -58,20 +56,17 @@ async function keep(type) {
   const [x, y, width, height] = await page.evaluate(async (name) => {
     const { graph, canvas } = window.app;
     const node = graph.nodes.find((each) => each.type === name);
-    graph.groups?.slice().forEach((group) => graph.remove(group));
-    graph.nodes.filter((each) => each !== node).forEach((each) => (each.pos = [each.pos[0] + 5000, each.pos[1]]));
-    canvas.deselectAll?.();
+    [...(graph.groups ?? [])].forEach((group) => graph.remove(group));
+    canvas.links_render_mode = window.LiteGraph.HIDDEN_LINK;
     canvas.ds.scale = 1;
     canvas.centerOnNode(node);
     canvas.draw(true, true);
-    await new Promise((resolve) => setTimeout(resolve, 600));
+    await new Promise((resolve) => setTimeout(resolve, 600)); // widgets that are part of the page follow
     const title = window.LiteGraph.NODE_TITLE_HEIGHT;
     const [left, top] = window.app.canvasPosToClientPos([node.pos[0], node.pos[1] - title]);
-    const box = [left, top, node.size[0], node.size[1] + title];
-    graph.nodes.filter((each) => each !== node).forEach((each) => (each.pos = [each.pos[0] - 5000, each.pos[1]]));
-    return box;
+    return [left, top, node.size[0], node.size[1] + title];
   }, type);
-  await page.evaluate(() => window.app.canvas.draw(true, true));
+  if (await page.locator(".p-dialog").count()) throw new Error(`A dialog lies over ${type}.`);
   const clip = { x: x - MARGIN, y: y - MARGIN, width: width + 2 * MARGIN, height: height + 2 * MARGIN };
   await page.screenshot({ path: join(folder, `${type}.png`), clip });
 }
