@@ -14,13 +14,14 @@ HOST_STAMP := .host/.unpacked
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo evaluate bench test soak serve lint clean check-host
+.PHONY: help setup demo evaluate bench pictures test soak serve lint clean check-host
 
 help:
 	@echo "make setup   install what is needed into .venv, unpack ComfyUI into .host"
 	@echo "make demo    remove a concept in a real ComfyUI; pictures and a report in output/demo"
 	@echo "make evaluate  the whole benchmark on the miniature, into docs/results; hours (ARGS=--quick for a small one)"
 	@echo "make bench   how fast it is, into docs/performance.md (ARGS=edit for one part)"
+	@echo "make pictures  the pictures of README and help pages, icon and banner"
 	@echo "make serve   ComfyUI with this pack in a browser (ARGS='--port 8200' for another port)"
 	@echo "make test    all tests (ARGS='-k name' for some of them)"
 	@echo "make soak    the long tests, into docs/reliability.md; half an hour (ARGS='kills --cases 20' for a part)"
@@ -50,6 +51,8 @@ evaluate: setup
 
 bench: setup
 	$(VENV_PYTHON) -m tools.bench $(ARGS)
+pictures: setup
+	$(VENV_PYTHON) -m tools.pictures
 
 serve: setup
 	$(VENV_PYTHON) -m tools.serve $(ARGS)

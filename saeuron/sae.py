@@ -79,8 +79,14 @@ class SparseCodes(NamedTuple):
 
     def of(self, features: Tensor) -> Tensor:
         """Codes [..., m] of `features` [m]; 0 where a feature is not among the k kept."""
-        matches = self.indices.unsqueeze(-1) == features  # [..., k, m]
-        return (self.values.unsqueeze(-1) * matches).sum(-2)
+        if not len(features):
+            return self.values.new_zeros(*self.values.shape[:-1], 0)
+        # Looked up and scattered, as comparing every code with every feature would cost k times as much.
+        ordered = features.sort().values
+        place = torch.searchsorted(ordered, self.indices).clamp(max=len(ordered) - 1)  # [..., k]
+        values = torch.where(ordered[place] == self.indices, self.values, 0)
+        found = values.new_zeros(*values.shape[:-1], len(ordered)).scatter_add(-1, place, values)
+        return found[..., torch.searchsorted(ordered, features)]
 
 
 class SparseAutoencoder(nn.Module):

@@ -143,5 +143,9 @@ async function openHelp() {
   await page.locator('[data-testid="info-button"]').click();
   const content = page.locator(".node-help-content");
   await content.locator("h2, table").first().waitFor();
-  return content.innerText();
+  const pictures = await content.locator("img").evaluateAll((images) => Promise.all(images.map(async (image) => {
+    await image.decode().catch(() => {}); // a picture that is not there keeps width 0
+    return { source: image.getAttribute("src"), width: image.naturalWidth };
+  })));
+  return { text: await content.innerText(), pictures };
 }

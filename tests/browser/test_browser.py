@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tools.browser import FOLDER as SCREENSHOTS
 from tools.build_workflows import FOLDER
 from tools.server import ComfyServer
 from tools.workflows import to_api
@@ -57,13 +59,22 @@ def test_the_slider_changes_the_picture_and_runs_nothing_else(
     before = seen["first" if run == "second" else "second"]
     assert not np.array_equal(_after(seen[run], seen, server), _after(before, seen, server))
     prompt = seen["templates"]["unlearn_miniature"]["prompt"]
-    assert {prompt[id_]["class_type"] for id_ in seen[run]["executing"]} <= DEPENDS_ON_THE_SLIDER
+    assert {prompt[id_]["class_type"] for id_ in seen[run]["executing"]} == DEPENDS_ON_THE_SLIDER
+    assert not set(seen[run]["executing"]) & set(seen[run]["cached"])
     classes = {prompt[id_]["class_type"] for id_ in seen[run]["cached"]}
     assert classes >= {"SaeuronLoadMiniature", "SaeuronLoadSAE", "SaeuronLoadFeatureSet", "CLIPTextEncode"}
 
 
-def test_the_help_page_opens(seen: dict[str, Any]) -> None:
-    assert "When it goes wrong" in seen["help"]
+def test_the_help_page_opens_with_its_pictures(seen: dict[str, Any]) -> None:
+    assert "When it goes wrong" in seen["help"]["text"]
+    pictures = {Path(picture["source"]).name: picture["width"] for picture in seen["help"]["pictures"]}
+    assert set(pictures) == {"SaeuronUnlearn.png", "SaeuronUnlearn_output.jpg"}
+    assert all(width > 100 for width in pictures.values()), pictures
+
+
+def test_screenshots_are_kept(seen: dict[str, Any]) -> None:
+    names = [*(f"template_{name}" for name in NAMES), "run", "slider", "help"]
+    assert all((SCREENSHOTS / f"{name}.png").stat().st_size > 10_000 for name in names)
 
 
 def test_the_page_has_no_errors(seen: dict[str, Any]) -> None:

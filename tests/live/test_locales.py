@@ -30,6 +30,27 @@ def test_the_host_serves_them_for_every_node_input_and_output(server: ComfyServe
         assert served[name]["description"] != node["description"]
 
 
+def test_every_input_and_output_has_a_tooltip_in_every_language(server: ComfyServer) -> None:
+    served = server.get("/i18n")
+    for name, node in server.object_info().items():
+        if not name.startswith("Saeuron"):
+            continue
+        for part in ("required", "optional"):
+            for input_, (_, options, *_) in node["input"].get(part, {}).items():
+                said = {language: served[language]["nodeDefs"][name]["inputs"][input_] for language in LANGUAGES}
+                _check_tooltips(f"{name}.{input_}", options["tooltip"], said)
+        assert len(node["output_tooltips"]) == len(node["output"]), name
+        for number, tooltip in enumerate(node["output_tooltips"]):
+            said = {language: served[language]["nodeDefs"][name]["outputs"][str(number)] for language in LANGUAGES}
+            _check_tooltips(f"{name}, output {number}", tooltip, said)
+
+
+def _check_tooltips(where: str, english: str, said: dict[str, dict[str, str]]) -> None:
+    """One for each language, and none a copy of another's."""
+    tooltips = [english, *(entry["tooltip"] for entry in said.values())]
+    assert all(tooltips) and len(set(tooltips)) == len(tooltips), where
+
+
 def test_a_changed_text_is_reported(server: ComfyServer) -> None:
     info = json.loads(json.dumps(server.object_info()))
     info["SaeuronUnlearn"]["description"] = "Something else."

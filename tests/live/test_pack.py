@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import subprocess
 import sys
 
 import pytest
+from PIL import Image
 
 from tools.host import REPOSITORY, host_path
-from tools.server import ComfyServer
+from tools.server import PACK_NAME, ComfyServer
 
 NODES = {
     "SaeuronLoadSAE",
@@ -48,6 +50,17 @@ def test_every_node_is_there_with_a_help_page_and_tooltips(server):
             for input_, spec in node["input"].get(part, {}).items():
                 assert len(spec) > 1 and spec[1].get("tooltip"), f"{name}.{input_} has no tooltip"
         assert all(node["output_tooltips"] or []), f"{name} has an output without a tooltip"
+
+
+def test_the_host_serves_the_help_pages_and_their_pictures(server):
+    folder = f"/extensions/{PACK_NAME}/docs"
+    for name in NODES:
+        page = server.request(f"{folder}/{name}.md").decode()
+        pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", page)
+        assert f"pictures/{name}.png" in pictures
+        for picture in pictures:
+            with Image.open(io.BytesIO(server.request(f"{folder}/{picture}"))) as image:
+                assert min(image.size) >= 50, picture
 
 
 def test_the_registry_scanner_finds_every_node_id_in_the_source():

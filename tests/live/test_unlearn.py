@@ -80,12 +80,19 @@ def test_what_changes_nothing_gives_the_same_pixels(server, workflow):
 
 
 def test_moving_the_slider_runs_only_what_depends_on_it(server, workflow):
-    draw(server, changed(workflow, server, multiplier=-3.0))
-    prompt = changed(workflow, server, multiplier=-3.5)
-    record = server.record(prompt)
-    ran = {prompt[id_]["class_type"] for id_ in record.executed}
-    assert ran <= {"SaeuronUnlearn", "KSampler", "VAEDecode", "PreviewImage", "SaveImage"}, ran
-    assert len([id_ for id_ in record.executed if prompt[id_]["class_type"] == "KSampler"]) == 1
+    shown = draw(server, changed(workflow, server, multiplier=-3.0))
+    for multiplier in (-13.5, -23.5):  # again and again, as while dragging
+        prompt = changed(workflow, server, multiplier=multiplier)
+        record = server.record(prompt)
+        titles = [prompt[id_]["_meta"]["title"] for id_ in record.executed]
+        ran = sorted(prompt[id_]["class_type"] for id_ in record.executed)
+        assert ran == ["KSampler", "PreviewImage", "SaeuronUnlearn", "VAEDecode"]
+        assert "Sample after" in titles and "After" in titles
+        assert set(record.cached) == set(prompt) - set(record.executed)
+        (after,) = find_nodes(prompt, title="After")
+        picture = server.image(record.history["outputs"][after]["images"][0])
+        assert not np.array_equal(picture, shown["After"])
+        shown["After"] = picture
 
 
 def test_the_preview_shows_the_effective_factors(server, workflow):

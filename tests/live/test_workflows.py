@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tools.build_workflows import FOLDER, build_all
-from tools.server import ComfyServer
+from tools.server import ComfyServer, ServerError
 from tools.workflows import to_api
 
 NAMES = sorted(path.name for path in FOLDER.glob("*.json"))
@@ -50,3 +50,15 @@ def test_each_runs_to_pictures(server: ComfyServer, name: str) -> None:
     outputs = server.run(to_api(load(name), server.object_info()))
     pictures = [server.image(entry) for output in outputs.values() for entry in output.get("images", [])]
     assert pictures and all(min(picture.shape[:2]) >= 192 and picture.std() > 5 for picture in pictures)
+
+
+@pytest.mark.parametrize("name", sorted(NEEDS_DOWNLOADS))
+def test_an_example_that_needs_downloads_lacks_nothing_else(server: ComfyServer, name: str) -> None:
+    with pytest.raises(ServerError) as refusal:
+        server.run(to_api(load(name), server.object_info()))
+    wrong = {
+        (error["type"], error["extra_info"]["input_name"])
+        for node in refusal.value.node_errors.values()
+        for error in node["errors"]
+    }
+    assert wrong and wrong <= {("value_not_in_list", "ckpt_name"), ("value_not_in_list", "sae_name")}

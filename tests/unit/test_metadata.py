@@ -1,0 +1,84 @@
+"""Metadata for a registry, README and help pages: complete, and nothing named in them that is not there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomllib
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[2]
+HELP = ROOT / "web" / "docs"
+PAGES = [ROOT / "README.md", *sorted(HELP.glob("*.md"))]
+LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+LARGEST_PICTURE, ALL_PICTURES = 150_000, 1_600_000  # bytes
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def node_names() -> dict[str, str]:
+    """Id -> the name that a person sees."""
+    pattern = re.compile(r'node_id="(Saeuron\w+)",\s*display_name="([^"]+)"')
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "nodes").glob("*.py")]
+    return {id_: name for source in sources for id_, name in pattern.findall(source)}
+
+
+def test_the_project_is_named_as_a_registry_demands() -> None:
+    project: dict[str, Any] = PROJECT["project"]
+    assert re.fullmatch(r"[a-z][a-z0-9-]{0,98}", project["name"]) and "comfyui" not in project["name"]
+    assert re.fullmatch(r"\d+\.\d+\.\d+", project["version"])
+    assert 20 < len(project["description"]) < 200
+    assert (ROOT / project["license"]["file"]).is_file()
+    assert "Operating System :: OS Independent" in project["classifiers"]
+
+
+def test_the_host_packages_are_not_asked_for_again() -> None:
+    asked = {re.split(r"[<>=!~ ]", line)[0] for line in PROJECT["project"]["dependencies"]}
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    assert asked == {re.split(r"[<>=!~ ]", line)[0] for line in lines if line.strip() and not line.startswith("#")}
+    assert not asked & {"torch", "numpy", "transformers", "safetensors"}
+
+
+def test_the_section_for_the_host_is_complete() -> None:
+    comfy = PROJECT["tool"]["comfy"]
+    assert comfy["PublisherId"] and comfy["DisplayName"]
+    assert comfy["requires-comfyui"] == ">=0.3.75"
+
+
+@pytest.mark.parametrize(("key", "size"), [("Icon", (400, 400)), ("Banner", (1260, 540))])
+def test_icon_and_banner_are_there_in_their_shapes(key: str, size: tuple[int, int]) -> None:
+    with Image.open(ROOT / PROJECT["tool"]["comfy"][key]) as picture:
+        assert (picture.format, picture.size) == ("PNG", size)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_and_picture_leads_somewhere(page: Path) -> None:
+    targets = [target for target in LINK.findall(page.read_text(encoding="utf-8")) if "://" not in target]
+    missing = [target for target in targets if not (page.parent / target.partition("#")[0]).exists()]
+    assert not missing
+
+
+def test_every_node_has_a_help_page_with_a_picture_of_it() -> None:
+    assert {path.stem for path in HELP.glob("*.md")} == set(node_names())
+    for id_ in node_names():
+        assert f"(pictures/{id_}.png)" in (HELP / f"{id_}.md").read_text(encoding="utf-8")
+
+
+def test_every_picture_is_used_and_small() -> None:
+    used = {
+        (page.parent / target).resolve() for page in PAGES for target in LINK.findall(page.read_text(encoding="utf-8"))
+    }
+    used |= {(ROOT / PROJECT["tool"]["comfy"][key]).resolve() for key in ("Icon", "Banner")}
+    pictures = [*(HELP / "pictures").iterdir(), *(ROOT / "docs" / "pictures").iterdir()]
+    assert set(pictures) <= used
+    sizes = [picture.stat().st_size for picture in pictures]
+    assert max(sizes) <= LARGEST_PICTURE and sum(sizes) <= ALL_PICTURES
+
+
+def test_the_readme_lists_every_node() -> None:
+    table = (ROOT / "README.md").read_text(encoding="utf-8").split("## Nodes", 1)[1].split("\n## ", 1)[0]
+    listed = set(re.findall(r"^\| ([^|]+?) \|", table, re.MULTILINE)) - {"Node", "---"}
+    assert listed == set(node_names().values())
