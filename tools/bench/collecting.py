@@ -23,7 +23,9 @@ MANY = (10, 1000)
 class Collecting:
     def __init__(self, prompts: int, steps: int = 4, pixels: int = 192) -> None:
         texts = read_prompts(PROMPTS / VALIDATION / "cats.txt")
-        self._shots = pack("saeuron.evaluation.painting").shots_of((texts * prompts)[:prompts], 1, 0)
+        self._shots = pack("saeuron.evaluation.painting").shots_of(
+            [f"{text} {n}" for n, text in enumerate((texts * prompts)[:prompts])], 1, 0
+        )
         self._model, self._clip, _ = load_miniature("float32")
         self._sae = load_sae(HOOKPOINT)
         self._settings = pack("nodes.host.sampling").SamplingSettings(

@@ -75,7 +75,7 @@ def step(full: FullSize, model: Any) -> Tensor:
 
 
 def feature_sets(full: FullSize, concepts: int) -> list[Any]:
-    """`FEATURES` random features for each concept, each above its threshold on `RATE` of this step's tokens."""
+    """`FEATURES` for each concept, those that fire on about `RATE` of the tokens; thresholds are their means."""
     kept: list[Tensor] = []
     block = full.model.get_model_object("diffusion_model").get_submodule(BLOCK)
     handle = block.register_forward_hook(lambda _m, inputs, output: kept.append(output - inputs[0]))
@@ -83,19 +83,20 @@ def feature_sets(full: FullSize, concepts: int) -> list[Any]:
         step(full, full.model)
     finally:
         handle.remove()
-    library, sae = pack("saeuron.feature_set"), full.sae
-    order = torch.randperm(N, generator=torch.Generator().manual_seed(2))
+    library, codes = pack("saeuron.feature_set"), full.sae.module.encode(kept[0].permute(0, 2, 3, 1))
+    tokens = codes.indices[..., 0].numel()
+    rates = torch.bincount(codes.indices.flatten(), minlength=N) / tokens
+    order = (rates - RATE).abs().argsort(stable=True)
     sets = []
     for concept in range(concepts):
         chosen = order[concept * FEATURES : (concept + 1) * FEATURES].sort().values
-        z = sae.module.pre_activations(kept[0].permute(0, 2, 3, 1), chosen).reshape(-1, FEATURES)
-        thresholds = z.quantile(1 - RATE, dim=0).clamp(min=0).tolist()
+        means = codes.of(chosen).reshape(tokens, FEATURES).mean(0).tolist()
         features = tuple(
-            library.Feature(index, mean_concept=0.5, mean_all=threshold)
-            for index, threshold in zip(chosen.tolist(), thresholds, strict=True)
+            library.Feature(index, mean_concept=0.5, mean_all=mean)
+            for index, mean in zip(chosen.tolist(), means, strict=True)
         )
         sets.append(
-            library.FeatureSet(f"random {concept}", sae.identity, {}, {}, (library.FeatureStep(None, features),))
+            library.FeatureSet(f"random {concept}", full.sae.identity, {}, {}, (library.FeatureStep(None, features),))
         )
     return sets
 

@@ -44,9 +44,9 @@ def _overhead(found: dict[str, Any], _machine: dict[str, Any]) -> str:
     profile = [[f"`{name}`", f"{value:.3f}"] for name, value in found["profile_seconds"].items()]
     return (
         f"## A step of SDXL\n\nThe UNet at full size, {found['pixels']} px, batch 1, one step; an SAE of sdxl-unbox's "
-        f"size (n 5120, k 10), {FEATURES} features for each concept, each above its threshold on {RATE:.0%} of the "
-        f"tokens. Median of {found['repeats']} runs. The last column is from a profile: the part of one step that is "
-        "spent in the edit; whole steps vary by more than that on a machine that is shared. Goals: a patched step at "
+        f"size (n 5120, k 10), {FEATURES} features for each concept, those that fire nearest to {RATE:.0%} of "
+        f"the tokens. Median of {found['repeats']} runs. The last column is from a profile: the part of one step "
+        "that is spent in the edit; whole steps vary by more than that on a machine that is shared. Goals: a patched step at "
         "most 1.01 of a plain one, 16 concepts at most 1.05 of one.\n\n"
         + table(["Patched", "Seconds", "Ratio to off", "Edit's share of the step"], rows)
         + "\n\nWhere the time of a patched step goes (self CPU seconds under the profiler):\n\n"
@@ -113,7 +113,8 @@ def _collecting(found: dict[str, Any], _machine: dict[str, Any]) -> str:
 def _slider(found: dict[str, Any], _machine: dict[str, Any]) -> str:
     return (
         f"## The slider\n\nThrough the server, everything else cached: {found['seconds']:.2f} s from queue to picture, "
-        f"median of {found['pictures']}; {found['outside_sampling']:.0%} of it outside sampling (goals: 1.5 s, 15 %)."
+        f"median of {found['pictures']}; {found['outside_sampling']:.0%} of it outside sampling (goals: 1.5 s, 15 %): "
+        "decoding the picture, which on a CPU costs as much as three of its steps, and saving the preview."
     )
 
 
