@@ -90,9 +90,7 @@ class SaeuronUnlearningAccuracy(io.ComfyNode):
         cls, images: Tensor, classifier: HostedClassifier, concept: str, baseline: Tensor | None = None
     ) -> io.NodeOutput:
         label = classifier.classifier.label(concept)
-        judge = classifier.ready()
-        found = judge.classify(to_pixels(images))
-        before = None if baseline is None else judge.classify(to_pixels(baseline))
+        found, before = _judged(classifier, images, baseline)
         report = unlearning_report(found, label, before)
         return io.NodeOutput(unlearning_accuracy(found, label), report, ui=show_text(cls, report))
 
@@ -131,11 +129,17 @@ class SaeuronRetainAccuracy(io.ComfyNode):
         cls, images: Tensor, classifier: HostedClassifier, labels: str, baseline: Tensor | None = None
     ) -> io.NodeOutput:
         truth = _labels(labels, len(images), classifier.classifier)
-        judge = classifier.ready()
-        found = judge.classify(to_pixels(images))
-        before = None if baseline is None else judge.classify(to_pixels(baseline))
+        found, before = _judged(classifier, images, baseline)
         report = retain_report(found, truth, before)
         return io.NodeOutput(accuracy(found, truth), report, ui=show_text(cls, report))
+
+
+def _judged(
+    classifier: HostedClassifier, images: Tensor, baseline: Tensor | None
+) -> tuple[list[str], list[str] | None]:
+    """What the classifier sees on each of `images`, and on each of `baseline` where there is one."""
+    judge = classifier.ready()
+    return judge.classify(to_pixels(images)), None if baseline is None else judge.classify(to_pixels(baseline))
 
 
 def _labels(text: str, pictures: int, classifier: Classifier) -> list[str]:

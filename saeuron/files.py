@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import re
 import uuid
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import SaeuronError
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
 # Windows opens a device for these, whatever the extension.
@@ -51,6 +53,15 @@ def _write(path: Path, data: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def write_png(path: Path, picture: np.ndarray) -> None:
+    """uint8 [H, W, 3], written and failing as `write_atomically` does."""
+    from PIL import Image
+
+    png = io.BytesIO()
+    Image.fromarray(picture).save(png, format="png")
+    write_atomically(path, png.getvalue())
 
 
 def sha256_of(file: Path) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .errors import SaeuronError
 from .feature_set import FeatureSet, FeatureStep
@@ -193,10 +193,9 @@ def may_change(sae: SparseAutoencoder, edit: FeatureEdit, x: Tensor) -> Tensor:
     edit's are: those tokens need no encoding, which is nearly all that an edit costs. The slack is far above the
     rounding of a product of this length, also in TF32; what it lets through is decided by the encoding.
     """
-    z = sae.pre_activations(x, edit.features)
-    slack = SLACK * x.norm(dim=-1, keepdim=True) * sae.encoder.weight[edit.features].float().norm(dim=-1).max().to(x)
-    not_finite = ~torch.isfinite(slack)  # let through, so that the edit stops the run instead of passing it on
-    candidates: Tensor = ((z > edit.thresholds - slack) | not_finite).any(-1)
+    weight, bias = sae.encoder_rows(edit.features)
+    slack = SLACK * x.norm(dim=-1, keepdim=True) * weight.norm(dim=-1).max()
+    candidates: Tensor = (nn.functional.linear(x, weight, bias) > edit.thresholds - slack).any(-1)
     return candidates
 
 

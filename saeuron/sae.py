@@ -125,11 +125,11 @@ class SparseAutoencoder(nn.Module):
         values, indices = self.encoder(x.float()).topk(self.k, dim=-1, sorted=False)
         return SparseCodes(values.relu(), indices)
 
-    def pre_activations(self, x: Tensor, features: Tensor) -> Tensor:
-        """z [..., m] float32 of `features` [m] alone, for tokens [..., d]: what they would be if all were kept."""
-        weight = self.encoder.weight[features].to(x.device, torch.float32)
-        bias = self.encoder.bias[features].to(x.device, torch.float32)
-        return nn.functional.linear(x.float(), weight, bias)
+    def encoder_rows(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Encoder directions [m, d] and biases [m] of `features` [m], float32, on the features' device."""
+        stored = features.to(self.encoder.weight.device)  # where the host has offloaded them to
+        weight, bias = self.encoder.weight[stored], self.encoder.bias[stored]
+        return weight.to(features.device, torch.float32), bias.to(features.device, torch.float32)
 
     def decoder_rows(self, indices: Tensor) -> Tensor:
         """Decoder directions [..., d], float32, of feature indices [...]."""

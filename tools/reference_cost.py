@@ -24,6 +24,7 @@ from saeuron.intervention import Intervention
 from saeuron.reference.miniature import build_unet
 from saeuron.reference.tracing import POSITIVE, Reader, TracedUNet, intervening
 from saeuron.sae import SAEIdentity, SparseAutoencoder
+from tools.bench.timing import time_in_turns
 
 HOOKPOINT = "up_blocks.0.attentions.1"
 SIGMA = 1.0
@@ -120,20 +121,6 @@ def ways(case: Case) -> dict[str, Callable[[], Tensor]]:
     }
 
 
-def time_in_turns(timed: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """CPU seconds of each, round by round, after one call of each that is not counted; who is first changes."""
-    names = list(timed)
-    seconds: dict[str, list[float]] = {name: [] for name in names}
-    for call in timed.values():
-        call()
-    for number in range(rounds):
-        for name in names[number % len(names) :] + names[: number % len(names)]:
-            start = process_time()
-            timed[name]()
-            seconds[name].append(process_time() - start)
-    return seconds
-
-
 def table(name: str, seconds: Mapping[str, list[float]]) -> str:
     """Markdown: the median of each, and of its ratio to a plain step of the same round."""
     lines = [f"{name}, {len(seconds[PLAIN])} rounds", ""]
@@ -151,7 +138,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     case = sdxl() if arguments.sdxl else miniature()
-    print(table(case.name, time_in_turns(ways(case), arguments.rounds)))
+    print(table(case.name, time_in_turns(ways(case), arguments.rounds, clock=process_time)))
 
 
 if __name__ == "__main__":

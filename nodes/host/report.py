@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import sys
@@ -13,7 +12,7 @@ import numpy as np
 from comfy_api.v0_0_2 import ui
 
 from ...saeuron.errors import SaeuronError
-from ...saeuron.files import write_atomically
+from ...saeuron.files import write_atomically, write_png
 
 
 def node_id_of(node: Any) -> str | None:
@@ -47,17 +46,14 @@ def keep_unfinished(name: str, picture: np.ndarray, figures: Any) -> None:
     ended the run is what its node has to show.
     """
     import folder_paths
-    from PIL import Image
 
     log = logging.getLogger("saeuron")
     folder = Path(folder_paths.get_output_directory()) / "saeuron"
     number = 1
     while (path := folder / f"{name}_{number:05d}_unfinished.png").exists():
         number += 1
-    png = io.BytesIO()
-    Image.fromarray(picture).save(png, format="png")
     try:
-        write_atomically(path, png.getvalue())
+        write_png(path, picture)
         write_atomically(path.with_suffix(".json"), f"{json.dumps(figures, indent=2)}\n".encode())
     except SaeuronError as error:
         log.warning("The run did not end, and what there is of it is lost: %s", error)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..evaluation.painting import shots_of
-from ..files import write_atomically
+from ..files import write_png
 from ..prompts import read_prompts
 from .options import Result, add_command, add_intervention, add_model, intervention_of, pipeline_of
 
@@ -53,15 +50,6 @@ def _generate(arguments: Namespace) -> Result:
         pictures = pipeline.draw(shots, interventions)
         for number, (shot, picture) in enumerate(zip(shots, pictures, strict=True)):
             path = arguments.output / folder / f"{number:04d}.png"
-            save_picture(path, picture)
+            write_png(path, picture)
             rows.append({"picture": str(path), "prompt": shot.prompt, "seed": shot.seed})
     return Result({"pictures": rows}, f"{len(shots)} pictures each in before and after in {arguments.output}")
-
-
-def save_picture(path: Path, picture: np.ndarray) -> None:
-    """uint8 [H, W, 3] as PNG."""
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, format="png")
-    write_atomically(path, buffer.getvalue())

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from support.host_graph import Spy, unlearn
-from tools.bench.full_size import sdxl_model, unbox_state
+from tools.bench.full_size import sdxl_model
 from tools.pack import pack as import_from_pack
+from tools.sae_files import write_unbox
 
 D, N, K = 1280, 5120, 10
 
@@ -27,10 +28,7 @@ def unbox_sae(pack):
 
     name = "unet.up_blocks.0.attentions.1_k10_hidden5120/final"
     path = Path(folder_paths.models_dir) / "saes" / name
-    path.mkdir(parents=True)
-    state = unbox_state(D, N)
-    torch.save({"state_dict": state}, path / "state_dict.pth")
-    (path / "config.json").write_text(json.dumps({"n_dirs_local": N, "d_model": D, "k": K, "auxk": 256}))
+    state = write_unbox(path, D, N, K, with_moments=False)
     return import_from_pack("nodes.load").SaeuronLoadSAE.execute(name, *["from file"] * 3).result[0], state
 
 

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from saeuron.checkpoints import Placement, load_sae, save_sae
 from saeuron.errors import SaeuronError
 from support.reference import random_sae
-from support.sae_files import write_sparsify, write_unbox
+from tools.sae_files import write_sparsify, write_unbox
 
 PLACE = Placement("sdxl-turbo", "up_blocks.0.attentions.1", "update")
 

@@ -14,7 +14,7 @@ from saeuron.checkpoints import load_sae
 from saeuron.commands.options import MINIATURE_SAE
 from saeuron.feature_set import FeatureSet
 from saeuron.sae_formats import Placement
-from support.sae_files import write_unbox
+from tools.sae_files import write_unbox
 
 COMMANDS = ("inspect", "collect", "select", "generate", "sweep", "evaluate", "convert", "download", "reproduce")
 QUICK = ("--steps", "2")

@@ -18,8 +18,8 @@ import pytest
 from saeuron.__main__ import main
 from saeuron.checkpoints import load_sae
 from saeuron.commands.download import saes_in
-from support.sae_files import write_unbox
 from tools.host import REPOSITORY
+from tools.sae_files import write_unbox
 
 SAE = "unet.up_blocks.0.attentions.1_k3/final"
 COMMIT = "c" * 40

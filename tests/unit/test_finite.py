@@ -16,7 +16,7 @@ from saeuron.sae_formats import Placement
 from saeuron.statistics import ActivationStatistics
 from saeuron.steering import Steering, steer
 from support.reference import random_sae
-from support.sae_files import write_sparsify, write_unbox
+from tools.sae_files import write_sparsify, write_unbox
 
 D, N, K = 12, 48, 6
 PLACE = Placement("sdxl-turbo", "up_blocks.0.attentions.1", "update")

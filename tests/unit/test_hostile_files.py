@@ -29,7 +29,7 @@ from saeuron.statistics import ActivationStatistics
 from support.codes import SAE, SIGMAS, codes_of
 from support.examples import examples
 from support.reference import random_sae
-from support.sae_files import write_sparsify, write_unbox
+from tools.sae_files import write_sparsify, write_unbox
 
 PLACE = Placement("sdxl-turbo", "up_blocks.0.attentions.1", "update")
 MEMORY = 64 << 20

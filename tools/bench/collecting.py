@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import subprocess
 import sys
 from typing import Any
 
@@ -11,10 +9,12 @@ import torch
 
 from saeuron.prompts import read_prompts
 from tools.evaluation.plan import PROMPTS, VALIDATION
-from tools.evaluation.studio import HOOKPOINT, load_miniature, load_sae
+from tools.evaluation.studio import load_miniature
+from tools.miniature.build_feature_sets import HOOKPOINT, load_sae
 from tools.miniature.training import import_host
 from tools.pack import pack
 
+from .memory import peak_mib, printed_by
 from .timing import interleaved
 
 MANY = (10, 1000)
@@ -33,23 +33,17 @@ class Collecting:
         )
 
     def plain(self) -> None:
-        self._run(lambda model: model)
+        self._run(self._sampler(), self._model)
 
     def collect(self) -> None:
-        site = pack("nodes.host.unet").find_site(self._model, self._sae.identity)
-        recording = pack("nodes.host.recording")
+        identity, sampler = self._sae.identity, self._sampler()
+        site = pack("nodes.host.unet").find_site(self._model, identity)
+        statistics = pack("saeuron.statistics").ActivationStatistics(identity, sampler.sigmas[:-1].tolist(), {})
+        with_recorder = pack("nodes.host.recording").with_recorder
+        self._run(sampler, with_recorder(self._model, site, self._sae, statistics.add))
 
-        def recorded(model: Any) -> Any:
-            identity = self._sae.identity
-            statistics = pack("saeuron.statistics").ActivationStatistics(
-                identity, self._sampler().sigmas[:-1].tolist(), {}
-            )
-            return recording.with_recorder(model, site, self._sae, statistics.add)
-
-        self._run(recorded)
-
-    def _run(self, prepare: Any) -> None:
-        for _ in self._sampler().run(prepare(self._model), self._shots):
+    def _run(self, sampler: Any, model: Any) -> None:
+        for _ in sampler.run(model, self._shots):
             pass
 
     def _sampler(self) -> Any:
@@ -60,10 +54,7 @@ def measure(prompts: int = 16, repeats: int = 7) -> dict[str, Any]:
     collecting = Collecting(prompts)
     seconds = interleaved({"plain": collecting.plain, "collecting": collecting.collect}, repeats)
     rates = {name: round(prompts / value, 2) for name, value in seconds.items()}
-    peaks = {}
-    for count in MANY:
-        call = [sys.executable, "-m", "tools.bench.collecting", str(count)]
-        peaks[str(count)] = float(subprocess.run(call, check=True, capture_output=True, text=True).stdout.split()[-1])
+    peaks = {str(count): printed_by("tools.bench.collecting", str(count)) for count in MANY}
     return {"pictures_per_second": rates, "peak_mib": peaks}
 
 
@@ -71,7 +62,7 @@ def _main(prompts: str) -> None:
     import_host()
     with torch.inference_mode():
         Collecting(int(prompts), steps=1, pixels=64).collect()
-    print(round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1))
+    print(peak_mib())
 
 
 if __name__ == "__main__":

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import resource
-import subprocess
 import sys
 from functools import partial
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from saeuron.intervention import FeatureEdit, edit_exact
 from saeuron.sae import SparseAutoencoder
 
 from . import dense
+from .memory import peak_mib, printed_by
 from .timing import interleaved
 
 D = 1280
@@ -45,7 +44,7 @@ def make_case(tokens: int, n: int, k: int, features: int = FEATURES, rate: float
     sae.requires_grad_(False)
     x, output = torch.randn(2, 1, tokens, D, generator=generator)
     chosen = torch.randperm(n, generator=generator)[:features].sort().values
-    z = sae.pre_activations(x, chosen).reshape(tokens, features)
+    z = nn.functional.linear(x, *sae.encoder_rows(chosen)).reshape(tokens, features)
     edit = FeatureEdit(chosen, torch.full((features,), -8.0), z.quantile(1 - rate, dim=0))
     return Case(sae, edit, x, output)
 
@@ -89,13 +88,8 @@ def _ms(seconds: dict[str, float]) -> dict[str, float]:
 
 
 def extra_memory(way: str, tokens: int, n: int, k: int) -> float:
-    """MiB by which a process's peak grows in one call of `way`; in a process of its own, because peaks only rise."""
-    call = [sys.executable, "-m", "tools.bench.edit", way, str(tokens), str(n), str(k)]
-    return round(float(subprocess.run(call, check=True, capture_output=True, text=True).stdout.split()[-1]), 1)
-
-
-def _peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """MiB by which a process's peak grows in one call of `way`."""
+    return printed_by("tools.bench.edit", way, str(tokens), str(n), str(k))
 
 
 def _main(way: str, tokens: str, n: str, k: str) -> None:
@@ -104,12 +98,12 @@ def _main(way: str, tokens: str, n: str, k: str) -> None:
     run(*small)  # what a first call brings with it is not the edit's
     # Making the case needed more than it keeps: fill the difference, so that the peak rises by what the call takes.
     filler, step = [], 1 << 20
-    before = _peak()
-    while _peak() <= before:
+    before = peak_mib()
+    while peak_mib() <= before:
         filler.append(torch.ones(step // 4))
-    before = _peak()
+    before = peak_mib()
     run(*case)
-    print(_peak() - before)
+    print(peak_mib() - before)
 
 
 if __name__ == "__main__":

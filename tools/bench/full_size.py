@@ -1,11 +1,10 @@
-"""SDXL's UNet and an sdxl-unbox SAE at their real sizes, with random weights."""
+"""SDXL's UNet at its real size, with random weights."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
-from torch import Tensor
 
 SDXL_UNET = {
     "image_size": 32,
@@ -42,15 +41,3 @@ def sdxl_model() -> Any:
         else:
             parameter.data.fill_(float(name.endswith("weight")))  # norms
     return comfy.model_patcher.ModelPatcher(model, load_device=torch.device("cpu"), offload_device=torch.device("cpu"))
-
-
-def unbox_state(d: int, n: int, seed: int = 1) -> dict[str, Tensor]:
-    """What is in sdxl-unbox's ``state_dict.pth``."""
-    generator = torch.Generator().manual_seed(seed)
-    return {
-        "encoder.weight": torch.randn(n, d, generator=generator) / d**0.5,
-        "decoder.weight": torch.randn(d, n, generator=generator) / d**0.5,
-        "pre_bias": torch.randn(d, generator=generator) * 0.1,
-        "latent_bias": torch.randn(n, generator=generator) * 0.1,
-        "stats_last_nonzero": torch.zeros(n, dtype=torch.int64),
-    }

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import tempfile
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from tools.pack import pack
+from tools.sae_files import write_unbox
 
 from .edit import FEATURES, RATE
-from .full_size import sdxl_model, unbox_state
+from .full_size import sdxl_model
 from .timing import interleaved
 
 D, N, K = 1280, 5120, 10
@@ -32,35 +35,28 @@ class FullSize(NamedTuple):
 
 
 def make(pixels: int) -> FullSize:
-    identity = pack("saeuron.sae").SAEIdentity("", "sdxl-turbo", "up_blocks.0.attentions.1", "update", D, N, K)
     generator = torch.Generator().manual_seed(3)
     side = pixels // 8
     context, pooled = torch.randn(1, 77, 2048, generator=generator), torch.randn(1, 1280, generator=generator)
     return FullSize(
         sdxl_model(),
-        _hosted(identity),
+        _hosted_sae(),
         torch.randn(1, 4, side, side, generator=generator),
         [[context, {"pooled_output": pooled}]],
     )
 
 
-def _hosted(identity: Any) -> Any:
+def _hosted_sae() -> Any:
     import comfy.model_patcher
     import comfy.ops
 
-    state = unbox_state(D, N)
-    sae = pack("saeuron.sae").SparseAutoencoder(D, N, K, operations=comfy.ops.manual_cast)
-    sae.load_state_dict(
-        {
-            "encoder.weight": state["encoder.weight"],
-            "encoder.bias": state["latent_bias"] - state["encoder.weight"] @ state["pre_bias"],
-            "decoder.weight": state["decoder.weight"].T.contiguous(),
-            "decoder_bias": state["pre_bias"],
-        }
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        published = Path(folder) / "unet.up_blocks.0.attentions.1_k10_hidden5120" / "final"
+        write_unbox(published, D, N, K, with_moments=False)
+        loaded = pack("saeuron.checkpoints").load_sae(published, operations=comfy.ops.manual_cast)
     cpu = torch.device("cpu")
-    patcher = comfy.model_patcher.ModelPatcher(sae.requires_grad_(False), load_device=cpu, offload_device=cpu)
-    return pack("nodes.host.sockets").HostedSAE(patcher, identity)
+    patcher = comfy.model_patcher.ModelPatcher(loaded.sae, load_device=cpu, offload_device=cpu)
+    return pack("nodes.host.sockets").HostedSAE(patcher, loaded.identity)
 
 
 def step(full: FullSize, model: Any) -> Tensor:

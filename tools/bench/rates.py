@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import torch
 
@@ -17,10 +18,10 @@ def machine_rates() -> dict[str, float]:
     }
 
 
-def _best(call: object, repeats: int = 15) -> float:
+def _best(call: Callable[[], object], repeats: int = 15) -> float:
     times = []
     for _ in range(repeats):
         began = time.perf_counter()
-        call()  # type: ignore[operator]
+        call()
         times.append(time.perf_counter() - began)
     return min(times)

@@ -12,13 +12,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import torch
-
 from tools.host import REPOSITORY
+from tools.sae_files import write_unbox
 from tools.server import ComfyServer
 from tools.workflows import find_nodes, set_input, to_api
 
-from .full_size import unbox_state
 from .timing import interleaved
 
 WORKFLOW = REPOSITORY / "example_workflows" / "unlearn_miniature.json"
@@ -72,9 +70,7 @@ def loading(repeats: int = 5) -> dict[str, Any]:
 
     with tempfile.TemporaryDirectory() as folder:
         published = Path(folder) / "unet.up_blocks.0.attentions.1_k10_hidden5120" / "final"
-        published.mkdir(parents=True)
-        torch.save({"state_dict": unbox_state(1280, 5120)}, published / "state_dict.pth")
-        (published / "config.json").write_text(json.dumps({"n_dirs_local": 5120, "d_model": 1280, "k": 10}))
+        write_unbox(published, 1280, 5120, 10, with_moments=False)
         ours = Path(folder) / "ours.safetensors"
         loaded = load_sae(published)
         identity = loaded.identity

@@ -7,16 +7,26 @@ from collections.abc import Callable, Mapping
 from statistics import median
 
 
-def interleaved(ways: Mapping[str, Callable[[], object]], repeats: int, warm_up: int = 1) -> dict[str, float]:
-    """Median seconds of each of `ways`, which take turns, in changing order, so that all meet the same conditions."""
+def time_in_turns(
+    ways: Mapping[str, Callable[[], object]],
+    rounds: int,
+    warm_up: int = 1,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, list[float]]:
+    """Seconds of each of `ways`, round by round, after `warm_up` rounds that are not counted; who is first changes."""
     names = list(ways)
     for _ in range(warm_up):
         for name in names:
             ways[name]()
-    times: dict[str, list[float]] = {name: [] for name in names}
-    for turn in range(repeats):
-        for name in names[turn % len(names) :] + names[: turn % len(names)]:
-            began = time.perf_counter()
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for number in range(rounds):
+        for name in names[number % len(names) :] + names[: number % len(names)]:
+            began = clock()
             ways[name]()
-            times[name].append(time.perf_counter() - began)
-    return {name: median(values) for name, values in times.items()}
+            seconds[name].append(clock() - began)
+    return seconds
+
+
+def interleaved(ways: Mapping[str, Callable[[], object]], repeats: int, warm_up: int = 1) -> dict[str, float]:
+    """Median seconds of each of `ways`, which take turns, so that all meet the same conditions."""
+    return {name: median(seconds) for name, seconds in time_in_turns(ways, repeats, warm_up).items()}

@@ -18,7 +18,7 @@ from tools.miniature.training import import_host
 
 from .plan import ALL, FULL, OWN_SEED, PROBE_SEED, QUICK, Scale, real_shots
 from .report import write_report
-from .studio import STEPS, Studio
+from .studio import STEPS, Studio, add_dtype
 from .together import removed_together, seed_tables
 from .treatments import Bench
 
@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=REPOSITORY / "output" / "evaluation")
     parser.add_argument("--output", type=Path, help="docs/results, or output/evaluation if quick")
     parser.add_argument("--concepts", nargs="+", metavar="NAME", help="only these (cats, style-gray, ...)")
-    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32", help="of UNet and autoencoder")
+    add_dtype(parser)
     arguments = parser.parse_args()
     scale = QUICK if arguments.quick else FULL
     if arguments.concepts:

@@ -23,7 +23,7 @@ from tools.miniature.training import import_host
 
 from .plan import FULL, TEST, probes
 from .report import table
-from .studio import OFF, Studio
+from .studio import OFF, Studio, add_dtype
 
 
 @contextmanager
@@ -60,7 +60,7 @@ def recognised(studio: Studio) -> list[dict[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="tools.evaluation.blocks", description=__doc__)
     parser.add_argument("--output", type=Path, default=REPOSITORY / "docs" / "results")
-    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32", help="of UNet and autoencoder")
+    add_dtype(parser)
     arguments = parser.parse_args()
     import_host()
     with torch.inference_mode():

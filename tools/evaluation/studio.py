@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,12 +21,12 @@ from saeuron.evaluation.benchmark import DOMAINS, Sight
 from saeuron.evaluation.painting import Shot
 from saeuron.files import sha256_of, write_atomically
 from tools.host import REPOSITORY
+from tools.miniature.build_feature_sets import HOOKPOINT, load_sae
 from tools.pack import pack
 
 from .plan import Scale, real_shots
 
 MINIATURE = REPOSITORY / "saeuron" / "miniature"
-HOOKPOINT = "up_blocks.0.attentions.1"
 STEPS, SIZE = 8, 192
 
 
@@ -154,10 +155,8 @@ class Studio:
         }
 
 
-def load_sae(hookpoint: str) -> Any:
-    """SAE of the pack's node, the miniature's at `hookpoint`."""
-    file = f"miniature-{hookpoint}.safetensors"
-    return pack("nodes.load").SaeuronLoadSAE.execute(file, *["from file"] * 3).result[0]
+def add_dtype(parser: ArgumentParser) -> None:
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32", help="of UNet and autoencoder")
 
 
 def load_miniature(dtype: str) -> tuple[Any, Any, Any]:

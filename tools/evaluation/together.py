@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from saeuron.commands.reproduce import CONCEPTS, MULTIPLIERS, UA_MULTIPLIERS
 from saeuron.evaluation.benchmark import DOMAINS, Concept
 from saeuron.evaluation.metrics import cosine_similarity
 
@@ -13,9 +14,6 @@ from .plan import TEST, Scale, own_shots, probes
 from .studio import OFF, Studio, Treatment
 from .treatments import Bench, with_mode
 
-SEED_CONCEPTS = ("cats", "towers")
-SEED_UA_MULTIPLIERS = (-0.001, -0.1, -3.0, -5.0)
-SEED_CLIP_MULTIPLIERS = (-0.5, -1.0)
 STYLES_TOGETHER = 4
 
 
@@ -64,15 +62,15 @@ def seed_tables(bench: Bench) -> dict[str, Any]:
     """UA and CLIP similarity at the multipliers of the seed notebook, in its mode and in ours."""
     ua: list[dict[str, Any]] = []
     clip: list[dict[str, Any]] = []
-    for name in SEED_CONCEPTS:
+    for name in CONCEPTS:
         concept = Concept("objects", name)
         shots = own_shots(concept, TEST, bench.scale)
         before = bench.studio.look(shots, OFF)
         for mode in ("seed", "exact"):
-            for multiplier in sorted({*SEED_UA_MULTIPLIERS, *SEED_CLIP_MULTIPLIERS}, reverse=True):
+            for multiplier in MULTIPLIERS:
                 seen = bench.studio.look(shots, with_mode(bench.studio, concept, mode, multiplier))
                 row = {"concept": name, "mode": mode, "multiplier": multiplier, "pictures": len(shots)}
-                if multiplier in SEED_UA_MULTIPLIERS:
+                if multiplier in UA_MULTIPLIERS:
                     ua.append({**row, "ua": round(float((seen.labels["objects"] != name).mean()), 4)})
                 else:
                     similarity = cosine_similarity(before.embeddings, seen.embeddings).mean()

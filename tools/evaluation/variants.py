@@ -16,14 +16,13 @@ import torch
 from saeuron.evaluation.benchmark import Concept, choose_multiplier
 from saeuron.hookpoints import SDXL_UNBOX
 from tools.host import REPOSITORY
-from tools.miniature.build_feature_sets import collect, select
-from tools.miniature.drawings import OBJECTS, STYLES
+from tools.miniature.build_feature_sets import collect, load_sae, select
 from tools.miniature.training import import_host
 from tools.pack import pack
 
 from .plan import FULL, VALIDATION
 from .report import COLUMNS, show, table
-from .studio import HOOKPOINT, Studio, Treatment, load_miniature, load_sae
+from .studio import HOOKPOINT, Studio, Treatment, add_dtype, load_miniature
 from .treatments import Bench
 
 CONCEPTS = (*(Concept("objects", name) for name in ("cats", "towers")), Concept("styles", "crayon"))
@@ -60,8 +59,7 @@ def compare(work: Path, dtype: str) -> list[dict[str, Any]]:
     for variant in VARIANTS:
         for hookpoint in variant.hookpoints:
             if hookpoint not in statistics:
-                lists = [*OBJECTS, *(f"style-{style}" for style in STYLES)]
-                statistics[hookpoint] = collect(lists, 0, miniature, load_sae(hookpoint))
+                statistics[hookpoint] = collect(0, miniature, load_sae(hookpoint))
         settings = pack("saeuron.selection").SelectionSettings(**variant.selection)
         selected = [select(statistics[hookpoint], settings) for hookpoint in variant.hookpoints]
         for concept in CONCEPTS:
@@ -91,7 +89,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="tools.evaluation.variants", description=__doc__)
     parser.add_argument("--work", type=Path, default=REPOSITORY / "output" / "evaluation")
     parser.add_argument("--output", type=Path, default=REPOSITORY / "docs" / "results")
-    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32", help="of UNet and autoencoder")
+    add_dtype(parser)
     arguments = parser.parse_args()
     import_host()
     with torch.inference_mode():

@@ -18,17 +18,24 @@ from .drawings import OBJECTS, STYLES
 from .training import import_host
 
 PROMPTS = REPOSITORY / "feature_sets" / "prompts" / "fit"
-SAE = "miniature-up_blocks.0.attentions.1.safetensors"
+HOOKPOINT = "up_blocks.0.attentions.1"
+PROMPT_LISTS = (*OBJECTS, *(f"style-{style}" for style in STYLES))
 SAMPLING = {"sampler_name": "euler", "scheduler": "sgm_uniform", "steps": 8, "cfg": 1.0, "width": 192, "height": 192}
 NOTE = "Shipped with the pack; computed from feature_sets/prompts/fit by tools.miniature.build_feature_sets."
 
 
-def collect(concepts: list[str], seed: int, miniature: tuple[Any, Any, Any], sae: Any) -> dict[str, Any]:
+def load_sae(hookpoint: str) -> Any:
+    """SAE of the pack's node, the miniature's at `hookpoint`."""
+    file = f"miniature-{hookpoint}.safetensors"
+    return pack("nodes.load").SaeuronLoadSAE.execute(file, *["from file"] * 3).result[0]
+
+
+def collect(seed: int, miniature: tuple[Any, Any, Any], sae: Any) -> dict[str, Any]:
     """Statistics of each concept's fit prompts."""
     model, clip, _ = miniature
     node = pack("nodes.statistics").SaeuronCollectStatistics
     statistics = {}
-    for concept in concepts:
+    for concept in PROMPT_LISTS:
         prompts = (PROMPTS / f"{concept}.txt").read_text(encoding="utf-8")
         statistics[concept] = node.execute(model, clip, sae, prompts, seed=seed, **SAMPLING).result[0]
     return statistics
@@ -60,8 +67,7 @@ def main() -> None:
     settings = pack("saeuron.selection").SelectionSettings(tau=arguments.tau)
     with torch.inference_mode():
         miniature = pack("nodes.load").SaeuronLoadMiniature.execute().result
-        sae = pack("nodes.load").SaeuronLoadSAE.execute(SAE, *["from file"] * 3).result[0]
-        statistics = collect([*OBJECTS, *(f"style-{style}" for style in STYLES)], arguments.seed, miniature, sae)
+        statistics = collect(arguments.seed, miniature, load_sae(HOOKPOINT))
     for concept, feature_set in select(statistics, settings).items():
         feature_set.save(arguments.output / f"{concept}.json")
     # What random features for a control are drawn from.

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from statistics import linear_regression
 from typing import Any
 
+from saeuron.hookpoints import SDXL_UNBOX
 from tools.events import Event
 from tools.server import ComfyServer, Interrupted
 from tools.soak.outcome import Outcome
@@ -16,12 +17,7 @@ Graph = dict[str, dict[str, Any]]
 Output = list[Any]
 """[node id, number of the output], as prompts write it."""
 
-HOOKPOINTS = (
-    "up_blocks.0.attentions.1",
-    "up_blocks.0.attentions.0",
-    "mid_block.attentions.0",
-    "down_blocks.2.attentions.1",
-)
+HOOKPOINTS = SDXL_UNBOX[::-1]  # the one that feature sets are shipped for comes first
 SEEDS = (1, 2, 3)
 STEPS = 2
 SIDE = 128  # pixels

@@ -1,4 +1,4 @@
-"""SAE files in the published layouts, with random weights."""
+"""SAE files in the published layouts, with random weights, for tests and benchmarks."""
 
 from __future__ import annotations
 
