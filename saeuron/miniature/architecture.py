@@ -9,6 +9,9 @@ TEXT_WIDTH = 128
 POOLED_PLUS_SIZES = TEXT_WIDTH + 6 * 256  # SDXL's six size numbers, 256 sinusoids each
 IMAGE_SIZE = 192
 
+DECISIVE = {"objects": "up_blocks.1.attentions.0", "styles": "up_blocks.1.attentions.2"}
+"""The hookpoint that has the most say in what is drawn; docs/evaluation.md says how that was found."""
+
 UNET_CONFIG: dict[str, Any] = {
     "image_size": 32,
     "in_channels": 4,

@@ -1,5 +1,8 @@
 """Compute the shipped feature sets of the miniature, all 20 objects and 5 styles, from ``feature_sets/prompts/fit``.
 
+There are two of each concept: at the hookpoint where SDXL-Turbo is edited, and at the one where the miniature is told
+what to draw.
+
 It runs the pack's own nodes on the host's classes, so what is shipped is what a person's graph computes.
 """
 
@@ -7,10 +10,12 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from saeuron.miniature.architecture import DECISIVE
 from tools.host import REPOSITORY
 from tools.pack import pack
 
@@ -18,8 +23,13 @@ from .drawings import OBJECTS, STYLES
 from .training import import_host
 
 PROMPTS = REPOSITORY / "feature_sets" / "prompts" / "fit"
+SHIPPED = REPOSITORY / "feature_sets" / "miniature"
 HOOKPOINT = "up_blocks.0.attentions.1"
-PROMPT_LISTS = (*OBJECTS, *(f"style-{style}" for style in STYLES))
+# Domain -> names of its prompt lists.
+FIT_LISTS = {"objects": tuple(OBJECTS), "styles": tuple(f"style-{style}" for style in STYLES)}
+STATISTICS = "all_prompts.safetensors"
+"""What random features for a control are drawn from; beside the feature sets."""
+
 SAMPLING = {"sampler_name": "euler", "scheduler": "sgm_uniform", "steps": 8, "cfg": 1.0, "width": 192, "height": 192}
 NOTE = "Shipped with the pack; computed from feature_sets/prompts/fit by tools.miniature.build_feature_sets."
 
@@ -30,12 +40,17 @@ def load_sae(hookpoint: str) -> Any:
     return pack("nodes.load").SaeuronLoadSAE.execute(file, *["from file"] * 3).result[0]
 
 
-def collect(seed: int, miniature: tuple[Any, Any, Any], sae: Any) -> dict[str, Any]:
+def folder_of(hookpoint: str) -> Path:
+    """Where its feature sets are shipped."""
+    return SHIPPED if hookpoint == HOOKPOINT else SHIPPED / hookpoint
+
+
+def collect(seed: int, miniature: tuple[Any, Any, Any], sae: Any, concepts: Iterable[str]) -> dict[str, Any]:
     """Statistics of each concept's fit prompts."""
     model, clip, _ = miniature
     node = pack("nodes.statistics").SaeuronCollectStatistics
     statistics = {}
-    for concept in PROMPT_LISTS:
+    for concept in concepts:
         prompts = (PROMPTS / f"{concept}.txt").read_text(encoding="utf-8")
         statistics[concept] = node.execute(model, clip, sae, prompts, seed=seed, **SAMPLING).result[0]
     return statistics
@@ -46,34 +61,44 @@ def select(statistics: dict[str, Any], settings: Any) -> dict[str, Any]:
     merged = pack("saeuron.statistics").ActivationStatistics.merged
     select_features = pack("saeuron.selection").select_features
     feature_sets = {}
-    for domain in (list(OBJECTS), [f"style-{style}" for style in STYLES]):
-        for concept in domain:
-            others = merged([statistics[other] for other in domain if other != concept])
+    for domain in FIT_LISTS.values():
+        present = [concept for concept in domain if concept in statistics]
+        for concept in present:
+            others = merged([statistics[other] for other in present if other != concept])
             feature_set = select_features(statistics[concept], others, settings)
             feature_sets[concept] = replace(feature_set, concept=concept, note=NOTE)
     return feature_sets
 
 
+def build(miniature: tuple[Any, Any, Any], hookpoint: str, domains: Sequence[str], settings: Any, seed: int) -> None:
+    """Write the feature sets of `domains` at `hookpoint`, and the statistics of the first domain's prompts."""
+    began = time.monotonic()
+    concepts = [concept for domain in domains for concept in FIT_LISTS[domain]]
+    statistics = collect(seed, miniature, load_sae(hookpoint), concepts)
+    folder = folder_of(hookpoint)
+    folder.mkdir(exist_ok=True)
+    for concept, feature_set in select(statistics, settings).items():
+        feature_set.save(folder / f"{concept}.json")
+    together = [statistics[concept] for concept in FIT_LISTS[domains[0]]]
+    pack("saeuron.statistics").ActivationStatistics.merged(together).save(folder / STATISTICS)
+    print(f"wrote {len(statistics)} feature sets at {hookpoint} in {time.monotonic() - began:.0f} s", flush=True)
+
+
 def main() -> None:
     import torch
 
+    places = {HOOKPOINT: list(FIT_LISTS), **{hookpoint: [domain] for domain, hookpoint in DECISIVE.items()}}
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, default=REPOSITORY / "feature_sets" / "miniature")
+    parser.add_argument("--hookpoints", nargs="+", choices=places, default=list(places))
     parser.add_argument("--tau", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     import_host()
-    began = time.monotonic()
     settings = pack("saeuron.selection").SelectionSettings(tau=arguments.tau)
     with torch.inference_mode():
         miniature = pack("nodes.load").SaeuronLoadMiniature.execute().result
-        statistics = collect(arguments.seed, miniature, load_sae(HOOKPOINT))
-    for concept, feature_set in select(statistics, settings).items():
-        feature_set.save(arguments.output / f"{concept}.json")
-    # What random features for a control are drawn from.
-    together = pack("saeuron.statistics").ActivationStatistics.merged([statistics[concept] for concept in OBJECTS])
-    together.save(arguments.output / "all_prompts.safetensors")
-    print(f"wrote {len(statistics)} feature sets in {time.monotonic() - began:.0f} s", flush=True)
+        for hookpoint in arguments.hookpoints:
+            build(miniature, hookpoint, places[hookpoint], settings, arguments.seed)
 
 
 if __name__ == "__main__":

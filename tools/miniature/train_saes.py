@@ -1,10 +1,11 @@
-"""Train the miniature's SAEs on the updates of the four blocks that sdxl-unbox chose."""
+"""Train the miniature's SAEs on the updates of the four blocks that sdxl-unbox chose, and of those that draw most."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from saeuron.checkpoints import save_sae
 from saeuron.hookpoints import SDXL_UNBOX, find_hookpoint
-from saeuron.miniature.architecture import BASE_MODEL
+from saeuron.miniature.architecture import BASE_MODEL, DECISIVE
 from saeuron.sae_formats import Placement
 from saeuron.training.topk import TopKTraining, train_topk
 
@@ -23,8 +24,10 @@ from .text import tokenize
 from .train_diffusion import load_average
 from .training import import_host, training_parser
 
+HOOKPOINTS = (*SDXL_UNBOX, *DECISIVE.values())
 BATCH = 50
-UNIT = 0.05  # multipliers of some tens remove a concept
+# Such that multipliers of ones to tens remove a concept: features fire hardest where objects are decided.
+UNITS = {name: 5.0 if name == DECISIVE["objects"] else 0.05 for name in HOOKPOINTS}
 
 
 @torch.inference_mode()
@@ -50,23 +53,27 @@ def collect(work: Path, hookpoints: Sequence[str], pictures: int, steps: int, se
     return {name: torch.cat(parts) for name, parts in tokens.items()}
 
 
-def train(work: Path, output: Path, pictures: int, steps: int, settings: TopKTraining) -> None:
+def train(
+    work: Path, output: Path, hookpoints: Sequence[str], pictures: int, steps: int, settings: TopKTraining
+) -> None:
     began = time.time()
-    tokens = collect(work, SDXL_UNBOX, pictures, steps, settings.seed)
-    print(f"collected {len(next(iter(tokens.values())))} tokens a hookpoint, {time.time() - began:.0f} s", flush=True)
-    figures = {}
-    for name in SDXL_UNBOX:
-        sae, report = train_topk(tokens[name], settings)
+    tokens = collect(work, hookpoints, pictures, steps, settings.seed)
+    print(f"collected the tokens of {pictures} pictures, {time.time() - began:.0f} s", flush=True)
+    listed = output / "figures.json"
+    figures = json.loads(listed.read_text()) if listed.exists() else {}
+    for name in hookpoints:
+        sae, report = train_topk(tokens[name], replace(settings, unit=UNITS[name]))
         place = Placement(BASE_MODEL, name, "update")
         save_sae(output / f"miniature-{name}.safetensors", sae, place, torch.float16)
         figures[name] = {"fvu": round(report.fvu, 4), "dead": round(report.dead, 4), "tokens": len(tokens[name])}
         print(name, figures[name], f"{time.time() - began:.0f} s", flush=True)
-    (output / "figures.json").write_text(json.dumps(figures, indent=2) + "\n")
+        listed.write_text(json.dumps(figures, indent=2) + "\n")
 
 
 def main() -> None:
     parser = training_parser(__doc__, seed=0)
     parser.add_argument("--output", type=Path, default=Path("saeuron/miniature/saes"))
+    parser.add_argument("--hookpoints", nargs="+", default=HOOKPOINTS, choices=HOOKPOINTS)
     parser.add_argument("--pictures", type=int, default=1000)
     parser.add_argument("--sampling-steps", type=int, default=8)
     parser.add_argument("--n", type=int, default=768)
@@ -74,8 +81,15 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3000)
     arguments = parser.parse_args()
     import_host()
-    settings = TopKTraining(n=arguments.n, k=arguments.k, steps=arguments.steps, unit=UNIT, seed=arguments.seed)
-    train(arguments.work, arguments.output, arguments.pictures, arguments.sampling_steps, settings)
+    settings = TopKTraining(n=arguments.n, k=arguments.k, steps=arguments.steps, seed=arguments.seed)
+    train(
+        arguments.work,
+        arguments.output,
+        arguments.hookpoints,
+        arguments.pictures,
+        arguments.sampling_steps,
+        settings,
+    )
 
 
 if __name__ == "__main__":

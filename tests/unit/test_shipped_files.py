@@ -1,0 +1,31 @@
+"""What comes with the pack fits together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from saeuron.checkpoints import load_sae
+from saeuron.feature_set import FeatureSet
+from saeuron.miniature.architecture import DECISIVE
+from saeuron.statistics import ActivationStatistics
+
+ROOT = Path(__file__).parents[2]
+SHIPPED = ROOT / "feature_sets" / "miniature"
+
+
+def test_every_feature_set_of_the_miniature_belongs_to_an_sae_that_comes_with_it() -> None:
+    saes = [load_sae(path).identity for path in (ROOT / "saeuron" / "miniature" / "saes").glob("*.safetensors")]
+    hookpoints = set()
+    for path in SHIPPED.rglob("*.json"):
+        feature_set = FeatureSet.load(path)
+        assert feature_set.sae in saes, path
+        assert feature_set.has_means and feature_set.concept == path.stem, path
+        hookpoints.add(feature_set.sae.hookpoint)
+        statistics = ActivationStatistics.load(path.with_name("all_prompts.safetensors"))
+        assert statistics.sae == feature_set.sae, path
+    assert hookpoints == {"up_blocks.0.attentions.1", *DECISIVE.values()}
+
+
+def test_a_folder_of_feature_sets_is_named_after_their_hookpoint() -> None:
+    for folder in filter(Path.is_dir, SHIPPED.iterdir()):
+        assert {FeatureSet.load(path).sae.hookpoint for path in folder.glob("*.json")} == {folder.name}
