@@ -51,6 +51,7 @@ evaluate: setup
 
 bench: setup
 	$(VENV_PYTHON) -m tools.bench $(ARGS)
+
 pictures: setup
 	$(VENV_PYTHON) -m tools.pictures
 

@@ -118,7 +118,12 @@ def kept_rows(concept: Concept, asked: Sequence[Probe]) -> np.ndarray:
 
 
 def choose_multiplier(multipliers: Sequence[float], figures: Callable[[float], Figures]) -> float:
-    """The multiplier with the highest mean of UA, IRA and CRA; of equal ones the one nearest to 0."""
+    """The multiplier with the highest mean of UA, IRA and CRA; of equal ones the one nearest to 0.
+
+    One alone needs no figures.
+    """
+    if len(multipliers) == 1:
+        return multipliers[0]
     scores = {m: sum(figures(m).mean(name) for name in ("ua", "ira", "cra")) for m in multipliers}
     return max(scores, key=lambda m: (round(scores[m], 9), -abs(m)))
 

@@ -10,7 +10,8 @@ import pytest
 from saeuron.evaluation.benchmark import Concept
 from tools.evaluation.plan import QUICK, TEST, own_shots
 from tools.evaluation.studio import OFF, Studio
-from tools.evaluation.treatments import with_mode
+from tools.evaluation.treatments import decisive, with_mode
+from tools.miniature.build_feature_sets import HOOKPOINT
 
 CATS = Concept("objects", "cats")
 SHOTS = own_shots(CATS, TEST, QUICK)[:2]
@@ -47,11 +48,12 @@ def test_a_run_goes_on_where_it_was_stopped_and_two_runs_see_the_same(studio_of,
 
 def test_nothing_is_taken_for_something_else(studio_of, tmp_path):
     studio = studio_of(tmp_path)
-    exact = with_mode(studio, CATS, "exact", -30.0)
-    treatments = (OFF, exact, replace(exact, mode="seed"), replace(exact, multipliers=(-20.0,)))
+    exact = with_mode(studio, CATS, "exact", -30.0, HOOKPOINT)
+    elsewhere = with_mode(studio, CATS, "exact", -30.0, decisive(CATS))
+    treatments = (OFF, exact, replace(exact, mode="seed"), replace(exact, multipliers=(-20.0,)), elsewhere)
     sights = [studio.look(SHOTS[:1], treatment) for treatment in treatments]
-    assert studio.drawn == len(list(tmp_path.glob("*.npz"))) == 4
-    assert len({sight.embeddings.tobytes() for sight in sights}) == 4
+    assert studio.drawn == len(list(tmp_path.glob("*.npz"))) == 5
+    assert len({sight.embeddings.tobytes() for sight in sights}) == 5
     studio.look(SHOTS[1:], OFF)
     studio_of(tmp_path, replace(QUICK, real_seeds=QUICK.real_seeds + 1)).look(SHOTS[:1], OFF)
-    assert len(list(tmp_path.glob("*.npz"))) == 6
+    assert len(list(tmp_path.glob("*.npz"))) == 7

@@ -75,6 +75,13 @@ def test_of_equally_good_ones_the_gentlest(order):
     assert choose_multiplier(order, lambda m: figures_of(1, 1, 1)) == -5.0
 
 
+def test_one_multiplier_is_chosen_without_drawing_anything():
+    def figures(multiplier: float) -> Figures:
+        raise AssertionError("asked for")
+
+    assert choose_multiplier([-3.0], figures) == -3.0
+
+
 def test_every_concept_counts_the_same():
     many = Figures({"ua": np.zeros(30)}, 0.25)
     assert mean_over([many, Figures({"ua": np.ones(1)}, 0.75)]) == {"ua": 0.5, "kernel_distance": 0.5}

@@ -13,7 +13,9 @@ from typing import Any
 import torch
 
 from saeuron.evaluation.benchmark import Concept, Figures, mean_over
+from saeuron.miniature.architecture import DECISIVE
 from tools.host import REPOSITORY
+from tools.miniature.build_feature_sets import HOOKPOINT
 from tools.miniature.training import import_host
 
 from .plan import ALL, FULL, OWN_SEED, PROBE_SEED, QUICK, Scale, real_shots
@@ -58,11 +60,14 @@ def settings_of(scale: Scale, dtype: str) -> dict[str, Any]:
         "steps": STEPS,
         "cfg": 1.0,
         "sampler": "euler, sgm_uniform",
+        "hookpoints": {**DECISIVE, "published": HOOKPOINT},
         "multipliers": scale.multipliers,
+        "published_multipliers": scale.published_multipliers,
         "prompts": scale.prompts,
         "seeds_per_prompt": scale.seeds,
         "probe_styles": scale.probe_styles,
         "probe_seeds": scale.probe_seeds,
+        "probe_every": scale.probe_every,
         "real_pictures": len(real_shots(scale)),
         "first_seeds": {"own": OWN_SEED, "probes": PROBE_SEED},
         "bootstrap_seed": BOOTSTRAP_SEED,

@@ -23,11 +23,19 @@ class Scale:
     """How many pictures; prompts and styles are counted per concept and per object."""
 
     concepts: tuple[Concept, ...]
-    multipliers: tuple[float, ...]
+    multipliers: dict[str, tuple[float, ...]]
+    """Domain -> tried at the hookpoint that decides on it."""
+
+    published_multipliers: tuple[float, ...]
+    """Tried at the published hookpoint."""
+
     prompts: dict[str, int]
     seeds: dict[str, int]
     probe_styles: dict[str, int]
     probe_seeds: dict[str, int]
+    probe_every: int
+    """1: every object is probed, 2: every second."""
+
     removed_together: tuple[int, ...]
     real_seeds: int
     """Of every object in every style, for the realism judge to learn from."""
@@ -36,21 +44,25 @@ class Scale:
 ALL = (*(Concept("objects", label) for label in OBJECTS), *(Concept("styles", label) for label in STYLES))
 FULL = Scale(
     ALL,
+    {"objects": (-1.0, -3.0, -10.0, -20.0, -40.0), "styles": (-0.03, -0.1, -0.3, -1.0, -3.0, -10.0)},
     (-10.0, -20.0, -30.0, -45.0, -60.0),
     {TEST: 10, VALIDATION: 5},
     {TEST: 4, VALIDATION: 2},
     {TEST: 3, VALIDATION: 1},
     {TEST: 1, VALIDATION: 1},
+    1,
     (1, 2, 4, 9),
     6,
 )
 QUICK = Scale(
     (Concept("objects", "cats"), Concept("styles", "crayon")),
-    (-30.0, -60.0),
+    {"objects": (-3.0,), "styles": (-0.1,)},
+    (-30.0,),
     {TEST: 4, VALIDATION: 2},
     {TEST: 1, VALIDATION: 1},
     {TEST: 1, VALIDATION: 1},
     {TEST: 1, VALIDATION: 1},
+    2,
     (1,),
     1,
 )
@@ -66,7 +78,7 @@ def own_shots(concept: Concept, split: str, scale: Scale) -> list[Shot]:
 def probes(split: str, scale: Scale) -> list[Probe]:
     """Every object in as many styles as `scale` says, turn by turn, so that styles are equally often asked for."""
     found, styles = [], list(STYLES)
-    for place, name in enumerate(OBJECTS):
+    for place, name in list(enumerate(OBJECTS))[:: scale.probe_every]:
         by_style = _by_style(read_prompts(PROMPTS / split / f"{name}.txt"))
         for turn in range(scale.probe_styles[split]):
             style = styles[(place + turn) % len(styles)]

@@ -30,6 +30,7 @@ def write_report(folder: Path, results: dict[str, Any]) -> None:
 
 def _markdown(results: dict[str, Any]) -> str:
     settings = results["settings"]
+    points = settings["hookpoints"]
     parts = [
         "# Results on the miniature",
         f"Written by `{COMMAND}`; every figure is in [miniature.json](miniature.json). They say how the method and "
@@ -41,9 +42,12 @@ def _markdown(results: dict[str, Any]) -> str:
         "un-ablated pictures, an unbiased estimate, so it is below 0 where both are the same pictures; compare with "
         "off. "
         f"Held-out prompts, {settings['prompts']['heldout'] * settings['seeds_per_prompt']['heldout']} pictures of "
-        f"every concept, {settings['steps']} steps; multipliers chosen among "
-        f"{', '.join(f'{m:g}' for m in settings['multipliers'])} on the prompts that features were found with, with "
-        "other noise.",
+        f"every concept, {settings['steps']} steps; multipliers chosen on the prompts that features were found "
+        "with, with other noise.",
+        f"The SAE is at {points['objects']} for objects and at {points['styles']} for styles, where the miniature is "
+        f"told what to draw; multipliers among {_listed(settings['multipliers']['objects'])}, and "
+        f"{_listed(settings['multipliers']['styles'])}. Rows that name {points['published']} are at the published "
+        f"hookpoint; multipliers there among {_listed(settings['published_multipliers'])}.",
     ]
     for domain, rows in results["summary"].items():
         count = next(iter(rows.values()))["concepts"]
@@ -54,9 +58,13 @@ def _markdown(results: dict[str, Any]) -> str:
         f"corrupted copies that it has not seen it rejects, by kind of corruption: {caught}."
     )
     parts += ["## Several removed together", _together(results["together"])]
-    parts += ["## The seed notebook's tables", *_seed_tables(results["seed_tables"])]
+    parts += ["## The seed notebook's tables", f"At {points['published']}.", *_seed_tables(results["seed_tables"])]
     parts += ["## Every concept, mode exact", _concepts(results["concepts"])]
     return "\n\n".join(parts) + "\n"
+
+
+def _listed(multipliers: Sequence[float]) -> str:
+    return ", ".join(f"{m:g}" for m in multipliers)
 
 
 def _summary_rows(rows: dict[str, Any]) -> list[list[str]]:

@@ -21,7 +21,7 @@ from saeuron.evaluation.benchmark import DOMAINS, Sight
 from saeuron.evaluation.painting import Shot
 from saeuron.files import sha256_of, write_atomically
 from tools.host import REPOSITORY
-from tools.miniature.build_feature_sets import HOOKPOINT, load_sae
+from tools.miniature.build_feature_sets import HOOKPOINT, folder_of, load_sae
 from tools.pack import pack
 
 from .plan import Scale, real_shots
@@ -68,8 +68,9 @@ class Studio:
     _parts: dict[str, Any] = field(default_factory=dict)
     _digest: str = ""
 
-    def feature_set(self, name: str) -> Any:
-        return pack("saeuron.feature_set").FeatureSet.load(REPOSITORY / "feature_sets" / "miniature" / f"{name}.json")
+    def feature_set(self, name: str, hookpoint: str) -> Any:
+        """The shipped one of the concept `name`."""
+        return pack("saeuron.feature_set").FeatureSet.load(folder_of(hookpoint) / f"{name}.json")
 
     def look(self, shots: Sequence[Shot], treatment: Treatment) -> Sight:
         """What the judges see on `shots` under `treatment`."""
@@ -163,14 +164,12 @@ def load_miniature(dtype: str) -> tuple[Any, Any, Any]:
     """MODEL, CLIP, VAE of the pack's node, computing in `dtype`."""
     import comfy.cli_args
     import comfy.utils
-    import torch
 
     comfy.utils.PROGRESS_BAR_ENABLED = False  # one per batch says nothing here
     comfy.cli_args.args.bf16_unet = comfy.cli_args.args.bf16_vae = dtype == "bfloat16"
     model, clip, vae = pack("nodes.load").SaeuronLoadMiniature.execute().result
     if dtype == "bfloat16":
         model.model.manual_cast_dtype = None  # the host takes it that no CPU computes in bfloat16, and would cast
-    vae.first_stage_model.to(memory_format=torch.channels_last)  # half the time on a CPU
     return model, clip, vae
 
 
@@ -185,8 +184,9 @@ def _load_classifier(domain: str) -> Any:
 
 
 def _digest_of_weights() -> str:
+    """Of the miniature and its judges; a treatment's feature sets name their SAEs."""
     digest = hashlib.sha256()
-    for file in sorted(MINIATURE.rglob("*.safetensors")):
+    for file in sorted(set(MINIATURE.rglob("*.safetensors")) - set(MINIATURE.glob("saes/*"))):
         digest.update(file.relative_to(MINIATURE).as_posix().encode())
         digest.update(sha256_of(file).encode())
     return digest.hexdigest()

@@ -9,10 +9,11 @@ import numpy as np
 from saeuron.commands.reproduce import CONCEPTS, MULTIPLIERS, UA_MULTIPLIERS
 from saeuron.evaluation.benchmark import DOMAINS, Concept
 from saeuron.evaluation.metrics import cosine_similarity
+from tools.miniature.build_feature_sets import HOOKPOINT
 
 from .plan import TEST, Scale, own_shots, probes
 from .studio import OFF, Studio, Treatment
-from .treatments import Bench, with_mode
+from .treatments import Bench, decisive, with_mode
 
 STYLES_TOGETHER = 4
 
@@ -29,7 +30,7 @@ def removed_together(bench: Bench, scale: Scale, multipliers: dict[str, float | 
     if len(styles) >= STYLES_TOGETHER:
         groups.append(styles[:STYLES_TOGETHER])
     for group in groups:
-        sets = tuple(bench.studio.feature_set(concept.name) for concept in group)
+        sets = tuple(bench.studio.feature_set(concept.name, decisive(concept)) for concept in group)
         chosen = tuple(float(multipliers[concept.name] or 0.0) for concept in group)
         rows.append(
             {
@@ -59,7 +60,7 @@ def _together(studio: Studio, scale: Scale, group: list[Concept], treatment: Tre
 
 
 def seed_tables(bench: Bench) -> dict[str, Any]:
-    """UA and CLIP similarity at the multipliers of the seed notebook, in its mode and in ours."""
+    """UA and CLIP similarity at the multipliers and the hookpoint of the seed notebook, in its mode and in ours."""
     ua: list[dict[str, Any]] = []
     clip: list[dict[str, Any]] = []
     for name in CONCEPTS:
@@ -68,7 +69,7 @@ def seed_tables(bench: Bench) -> dict[str, Any]:
         before = bench.studio.look(shots, OFF)
         for mode in ("seed", "exact"):
             for multiplier in MULTIPLIERS:
-                seen = bench.studio.look(shots, with_mode(bench.studio, concept, mode, multiplier))
+                seen = bench.studio.look(shots, with_mode(bench.studio, concept, mode, multiplier, HOOKPOINT))
                 row = {"concept": name, "mode": mode, "multiplier": multiplier, "pictures": len(shots)}
                 if multiplier in UA_MULTIPLIERS:
                     ua.append({**row, "ua": round(float((seen.labels["objects"] != name).mean()), 4)})

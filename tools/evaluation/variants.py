@@ -15,19 +15,21 @@ import torch
 
 from saeuron.evaluation.benchmark import Concept, choose_multiplier
 from saeuron.hookpoints import SDXL_UNBOX
+from saeuron.miniature.architecture import DECISIVE
 from tools.host import REPOSITORY
-from tools.miniature.build_feature_sets import collect, load_sae, select
+from tools.miniature.build_feature_sets import FIT_LISTS, collect, load_sae, select
 from tools.miniature.training import import_host
 from tools.pack import pack
 
 from .plan import FULL, VALIDATION
 from .report import COLUMNS, show, table
-from .studio import HOOKPOINT, Studio, Treatment, add_dtype, load_miniature
+from .studio import Studio, Treatment, add_dtype
 from .treatments import Bench
 
-CONCEPTS = (*(Concept("objects", name) for name in ("cats", "towers")), Concept("styles", "crayon"))
-MULTIPLIERS = (-10.0, -30.0, -60.0)
+CONCEPTS = (*(Concept("objects", name) for name in ("cats", "waterfalls")), Concept("styles", "gray"))
+MULTIPLIERS = (-1.0, -3.0, -10.0, -30.0)
 FIGURES_SHOWN = ("ua", "ira", "cra", "kernel_distance")
+EVERY_HOOKPOINT = (*SDXL_UNBOX, *DECISIVE.values())
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,13 @@ class Variant:
     """One way of choosing features; the defaults are what the shipped feature sets were made with."""
 
     name: str
-    hookpoints: tuple[str, ...] = (HOOKPOINT,)
+    hookpoints: tuple[str, ...] = ()
+    """None: the one that decides on the concept's domain."""
+
     selection: dict[str, Any] = field(default_factory=dict)
+
+    def hookpoints_for(self, concept: Concept) -> tuple[str, ...]:
+        return self.hookpoints or (DECISIVE[concept.domain],)
 
 
 VARIANTS = (
@@ -45,25 +52,27 @@ VARIANTS = (
     Variant("20 features", selection={"tau": 20}),
     Variant("40 features", selection={"tau": 40}),
     Variant("10 features for each step", selection={"per_step": True}),
-    *(Variant(name, (name,)) for name in SDXL_UNBOX if name != HOOKPOINT),
-    Variant("all four hookpoints at once", SDXL_UNBOX),
+    *(Variant(name, (name,)) for name in EVERY_HOOKPOINT),
+    Variant("the last two hookpoints at once", tuple(DECISIVE.values())),
+    Variant("all six hookpoints at once", EVERY_HOOKPOINT),
 )
 
 
 def compare(work: Path, dtype: str) -> list[dict[str, Any]]:
     """One row for each variant and concept, at the best of the multipliers."""
-    miniature = load_miniature(dtype)
-    statistics: dict[str, dict[str, Any]] = {}
     bench = Bench(Studio(work / "seen", FULL, dtype), FULL)
+    every_list = [name for domain in FIT_LISTS.values() for name in domain]
+    statistics = {
+        hookpoint: collect(0, bench.studio.part("miniature"), load_sae(hookpoint), every_list)
+        for hookpoint in EVERY_HOOKPOINT
+    }
     rows = []
     for variant in VARIANTS:
-        for hookpoint in variant.hookpoints:
-            if hookpoint not in statistics:
-                statistics[hookpoint] = collect(0, miniature, load_sae(hookpoint))
         settings = pack("saeuron.selection").SelectionSettings(**variant.selection)
-        selected = [select(statistics[hookpoint], settings) for hookpoint in variant.hookpoints]
+        used = {point for concept in CONCEPTS for point in variant.hookpoints_for(concept)}
+        selected = {hookpoint: select(statistics[hookpoint], settings) for hookpoint in used}
         for concept in CONCEPTS:
-            feature_sets = tuple(by_concept[concept.name] for by_concept in selected)
+            feature_sets = tuple(selected[point][concept.name] for point in variant.hookpoints_for(concept))
             rows.append({"variant": variant.name, **_best(bench, concept, feature_sets)})
             print(rows[-1], flush=True)
     return rows
@@ -113,9 +122,8 @@ def _markdown(rows: list[dict[str, Any]]) -> str:
         f"{names}; mode exact, the best of the multipliers {', '.join(f'{m:g}' for m in MULTIPLIERS)} for each "
         f"concept, {pictures} pictures of each concept and one of every object. These are validation figures: the same "
         "pictures chose the multiplier, so they are a little too good, for every variant alike. "
-        f"Hookpoint {HOOKPOINT} where no other is named.\n\n"
-        + table(["Variant", "Multipliers", *(COLUMNS[key] for key in FIGURES_SHOWN)], lines)
-        + "\n"
+        f"Hookpoint {DECISIVE['objects']} for objects and {DECISIVE['styles']} for styles where no other is "
+        "named.\n\n" + table(["Variant", "Multipliers", *(COLUMNS[key] for key in FIGURES_SHOWN)], lines) + "\n"
     )
 
 
