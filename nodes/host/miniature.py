@@ -60,7 +60,13 @@ class MiniatureTextEncoder(comfy.sd1_clip.SD1ClipModel):
 
 
 def load_miniature() -> tuple[Any, comfy.sd.CLIP, comfy.sd.VAE]:
-    return _load_model(), _load_clip(), comfy.sd.VAE(sd=load_weights("autoencoder"))
+    return _load_model(), _load_clip(), _load_vae()
+
+
+def _load_vae() -> comfy.sd.VAE:
+    vae = comfy.sd.VAE(sd=load_weights("autoencoder"))
+    vae.first_stage_model.to(memory_format=torch.channels_last)  # half the time on a CPU
+    return vae
 
 
 def _load_model() -> comfy.model_patcher.ModelPatcher:
