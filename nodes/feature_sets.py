@@ -59,6 +59,16 @@ class SaeuronSelectFeatures(io.ComfyNode):
                     default="image",
                     tooltip="What dead and overactive count: pictures where a feature fires anywhere, or tokens.",
                 ),
+                io.Float.Input(
+                    "overlap",
+                    default=1.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    optional=True,
+                    tooltip="Features that fire for the other prompts more than this part of what they do for the "
+                    "concept are left out. 1 takes all, as published; 0.1 spares what looks like the concept.",
+                ),
             ],
             outputs=[FEATURE_SET.Output(display_name="feature_set", tooltip="For Unlearn and Save Feature Set.")],
             hidden=[io.Hidden.unique_id],
@@ -75,8 +85,9 @@ class SaeuronSelectFeatures(io.ComfyNode):
         dead: float,
         overactive: float,
         rate_unit: str,
+        overlap: float = 1.0,
     ) -> io.NodeOutput:
-        settings = SelectionSettings(tau=tau, dead=dead, overactive=overactive, rate_unit=rate_unit, per_step=per_step)
+        settings = SelectionSettings(tau, dead, overactive, rate_unit, per_step, overlap=overlap)
         feature_set = select_features(concept_statistics, other_statistics, settings)
         feature_set = replace(feature_set, concept=concept.strip() or "concept")
         return io.NodeOutput(feature_set, ui=show_text(cls, feature_set_table(feature_set)))

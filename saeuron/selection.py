@@ -42,6 +42,10 @@ class SelectionSettings:
     """What mu_i(D) is the mean over: all ``prompts``, which is SAeUron's with as many of each concept, or the two
     ``halves``, (mu_i(D_c) + mu_i(D_not_c)) / 2, whatever the size of each."""
 
+    overlap: float = 1.0
+    """Features whose share of all activation on the other prompts is more than this part of their share on the
+    concept's are left out: they belong to the others, too, which change with them. 1 keeps all, as the paper does."""
+
     def __post_init__(self) -> None:
         if self.tau < 1:
             raise SaeuronError(f"tau, the number of features, must be at least 1, found {self.tau}.")
@@ -50,6 +54,8 @@ class SelectionSettings:
                 "Firing rates must satisfy 0 <= dead <= overactive <= 1, "
                 f"found dead {self.dead} and overactive {self.overactive}."
             )
+        if not 0 <= self.overlap <= 1:
+            raise SaeuronError(f"overlap must be between 0 and 1, found {self.overlap}.")
         for name, choices in (("rate_unit", RATE_UNITS), ("mean_all", MEANS_OF_ALL)):
             if getattr(self, name) not in choices:
                 raise SaeuronError(f"Unknown {name} {getattr(self, name)!r}; choose one of {', '.join(choices)}.")
@@ -87,25 +93,27 @@ def select_features(
     halves = (mean_concept + others.mean(per_step)) / 2
     mean_all = halves if settings.mean_all == "halves" else both.mean(per_step)
     alive = (rate_all >= settings.dead) & (rate_all <= settings.overactive)
+    own = _share(others.mean(per_step)) <= settings.overlap * _share(mean_concept)
     sigmas = concept.sigmas if per_step else (None,)
     steps = []
     for step, sigma in enumerate(sigmas):
-        chosen = _best(scores[step], alive[step], settings, sigma)
+        chosen = _best(scores[step], alive[step], own[step], settings, sigma)
         columns = (table[step, chosen].tolist() for table in (scores, mean_concept, mean_all, rate_concept, rate_all))
         steps.append(FeatureStep(sigma, tuple(map(Feature, chosen.tolist(), *columns))))
     return FeatureSet(concept.concept, concept.sae, both.sampling, asdict(settings), tuple(steps))
 
 
-def _best(scores: Tensor, alive: Tensor, settings: SelectionSettings, sigma: float | None) -> Tensor:
+def _best(scores: Tensor, alive: Tensor, own: Tensor, settings: SelectionSettings, sigma: float | None) -> Tensor:
     """Indices of the tau best of one step."""
-    left = (alive & (scores > 0)).nonzero().flatten()
+    left = (alive & own & (scores > 0)).nonzero().flatten()
     if len(left) < settings.tau:
         where = "" if sigma is None else f" at sigma {sigma:.4g}"
         raise SaeuronError(
             f"tau asks for {settings.tau} features, but only {len(left)} are left{where}: "
-            f"{int((scores > 0).sum())} of {len(scores)} fire more for the concept than for the other prompts, and "
-            f"{int(alive.sum())} fire on {settings.dead:.2%} to {settings.overactive:.2%} of {settings.rate_unit}s. "
-            "Lower tau or dead, raise overactive, or collect statistics with more prompts."
+            f"{int((scores > 0).sum())} of {len(scores)} fire more for the concept than for the other prompts, "
+            f"{int(own.sum())} at most {settings.overlap:.0%} as much for the others, and {int(alive.sum())} fire on "
+            f"{settings.dead:.2%} to {settings.overactive:.2%} of {settings.rate_unit}s. "
+            "Lower tau or dead, raise overlap or overactive, or collect statistics with more prompts."
         )
     order = torch.sort(scores[left], descending=True, stable=True).indices  # stable: of equal ones the lower index
     return left[order[: settings.tau]]

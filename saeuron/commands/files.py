@@ -30,6 +30,7 @@ def add_commands(commands: Any) -> None:
     select.add_argument("--rate-unit", choices=RATE_UNITS, default=defaults.rate_unit)
     select.add_argument("--mean-all", choices=MEANS_OF_ALL, default=defaults.mean_all)
     select.add_argument("--per-step", action="store_true")
+    select.add_argument("--overlap", type=float, default=defaults.overlap, help="0 to 1; small: the concept's alone")
 
     convert = add_command(commands, "convert", _convert, "Write any readable SAE as one safetensors file of ours.")
     convert.add_argument("sae", type=Path)
@@ -53,6 +54,7 @@ def _select(arguments: Namespace) -> Result:
         arguments.rate_unit,
         arguments.per_step,
         arguments.mean_all,
+        arguments.overlap,
     )
     feature_set = select_features(concept, others, settings)
     feature_set.save(arguments.output)

@@ -118,14 +118,16 @@ def kept_rows(concept: Concept, asked: Sequence[Probe]) -> np.ndarray:
 
 
 def choose_multiplier(multipliers: Sequence[float], figures: Callable[[float], Figures]) -> float:
-    """The multiplier with the highest mean of UA, IRA and CRA; of equal ones the one nearest to 0.
+    """The multiplier with the highest mean of UA, IRA and CRA; of equal ones the one in the middle.
 
-    One alone needs no figures.
+    That is the farthest from both ends, where it would do too little or too much on other prompts. One alone needs no
+    figures.
     """
     if len(multipliers) == 1:
         return multipliers[0]
-    scores = {m: sum(figures(m).mean(name) for name in ("ua", "ira", "cra")) for m in multipliers}
-    return max(scores, key=lambda m: (round(scores[m], 9), -abs(m)))
+    scores = {m: round(sum(figures(m).mean(name) for name in ("ua", "ira", "cra")), 9) for m in multipliers}
+    equal = sorted((m for m in scores if scores[m] == max(scores.values())), key=abs)
+    return equal[len(equal) // 2]
 
 
 def mean_over(concepts: Sequence[Figures]) -> dict[str, float]:

@@ -82,8 +82,8 @@ def test_score_of_what_never_fires_is_finite() -> None:
 @pytest.mark.parametrize("unit", ["image", "token"])
 @pytest.mark.parametrize("mean_all", ["prompts", "halves"])
 @settings(deadline=None, max_examples=20)
-@given(seed=seeds)
-def test_selection_is_the_methods(per_step: bool, unit: str, mean_all: str, seed: int) -> None:
+@given(seed=seeds, overlap=st.sampled_from([1.0, 0.7, 0.1]))
+def test_selection_is_the_methods(per_step: bool, unit: str, mean_all: str, seed: int, overlap: float) -> None:
     f_concept, f_others = random_activations(2 * seed, 4), random_activations(2 * seed + 1, 2)
     f_all = np.concatenate([f_concept, f_others], axis=1)
     limits = {"dead": 0.2, "overactive": 0.999}
@@ -92,12 +92,15 @@ def test_selection_is_the_methods(per_step: bool, unit: str, mean_all: str, seed
     mu_all = means(f_all, per_step)
     if mean_all == "halves":
         mu_all = (means(f_concept, per_step) + means(f_others, per_step)) / 2
-    expected = [
-        sorted((i for i in range(N) if 0.2 <= rates[t, i] <= 0.999 and scores[t, i] > 0), key=lambda i: -scores[t, i])
-        for t in range(len(scores))
-    ]
+    share_c, share_not_c = (
+        mu / mu.sum(1, keepdims=True) for mu in (means(f_concept, per_step), means(f_others, per_step))
+    )
+    qualify = (rates >= 0.2) & (rates <= 0.999) & (scores > 0) & (share_not_c <= overlap * share_c)
+    expected = [sorted(np.flatnonzero(qualify[t]), key=lambda i: -scores[t, i]) for t in range(len(scores))]
     tau = min(map(len, expected))
-    wanted = SelectionSettings(tau=max(tau, 1), rate_unit=unit, per_step=per_step, mean_all=mean_all, **limits)
+    wanted = SelectionSettings(
+        tau=max(tau, 1), rate_unit=unit, per_step=per_step, mean_all=mean_all, overlap=overlap, **limits
+    )
     concept, others = statistics_of(f_concept, "cats"), statistics_of(f_others)
     if tau == 0:
         with pytest.raises(SaeuronError, match="only 0 are left"):
@@ -213,6 +216,8 @@ def test_statistics_that_can_not_be_compared() -> None:
         {"dead": 0.6, "overactive": 0.5},
         {"rate_unit": "pixel"},
         {"mean_all": "median"},
+        {"overlap": 1.1},
+        {"overlap": float("nan")},
     ],
 )
 def test_settings_that_make_no_sense(wrong: dict[str, Any]) -> None:

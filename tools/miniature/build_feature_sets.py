@@ -25,6 +25,9 @@ from .training import import_host
 PROMPTS = REPOSITORY / "feature_sets" / "prompts" / "fit"
 SHIPPED = REPOSITORY / "feature_sets" / "miniature"
 HOOKPOINT = "up_blocks.0.attentions.1"
+OVERLAP = {HOOKPOINT: 1.0, DECISIVE["objects"]: 0.1, DECISIVE["styles"]: 0.2}
+"""As published at the published hookpoint; elsewhere features that stand for several concepts are left out."""
+
 # Domain -> names of its prompt lists.
 FIT_LISTS = {"objects": tuple(OBJECTS), "styles": tuple(f"style-{style}" for style in STYLES)}
 STATISTICS = "all_prompts.safetensors"
@@ -94,10 +97,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     import_host()
-    settings = pack("saeuron.selection").SelectionSettings(tau=arguments.tau)
+    make = pack("saeuron.selection").SelectionSettings
     with torch.inference_mode():
         miniature = pack("nodes.load").SaeuronLoadMiniature.execute().result
         for hookpoint in arguments.hookpoints:
+            settings = make(tau=arguments.tau, overlap=OVERLAP[hookpoint])
             build(miniature, hookpoint, places[hookpoint], settings, arguments.seed)
 
 
