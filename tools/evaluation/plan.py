@@ -44,7 +44,7 @@ class Scale:
 ALL = (*(Concept("objects", label) for label in OBJECTS), *(Concept("styles", label) for label in STYLES))
 FULL = Scale(
     ALL,
-    {"objects": (-1.0, -3.0, -10.0, -20.0, -40.0), "styles": (-0.03, -0.1, -0.3, -1.0, -3.0, -10.0)},
+    {"objects": (-5.0, -10.0, -20.0, -40.0, -80.0), "styles": (-0.1, -0.3, -1.0, -3.0, -10.0, -30.0)},
     (-10.0, -20.0, -30.0, -45.0, -60.0),
     {TEST: 10, VALIDATION: 5},
     {TEST: 4, VALIDATION: 2},
@@ -56,7 +56,7 @@ FULL = Scale(
 )
 QUICK = Scale(
     (Concept("objects", "cats"), Concept("styles", "crayon")),
-    {"objects": (-3.0,), "styles": (-0.1,)},
+    {"objects": (-20.0,), "styles": (-1.0,)},
     (-30.0,),
     {TEST: 4, VALIDATION: 2},
     {TEST: 1, VALIDATION: 1},

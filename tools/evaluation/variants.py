@@ -17,7 +17,7 @@ from saeuron.evaluation.benchmark import Concept, choose_multiplier
 from saeuron.hookpoints import SDXL_UNBOX
 from saeuron.miniature.architecture import DECISIVE
 from tools.host import REPOSITORY
-from tools.miniature.build_feature_sets import FIT_LISTS, collect, load_sae, select
+from tools.miniature.build_feature_sets import FIT_LISTS, OVERLAP, collect, load_sae, select
 from tools.miniature.training import import_host
 from tools.pack import pack
 
@@ -26,53 +26,56 @@ from .report import COLUMNS, show, table
 from .studio import Studio, Treatment, add_dtype
 from .treatments import Bench
 
-CONCEPTS = (*(Concept("objects", name) for name in ("cats", "waterfalls")), Concept("styles", "gray"))
-MULTIPLIERS = (-1.0, -3.0, -10.0, -30.0)
+CONCEPTS = (*(Concept("objects", name) for name in ("bears", "waterfalls")), Concept("styles", "contrast"))
+MULTIPLIERS = (-0.1, -1.0, -5.0, -20.0, -60.0)
 FIGURES_SHOWN = ("ua", "ira", "cra", "kernel_distance")
 EVERY_HOOKPOINT = (*SDXL_UNBOX, *DECISIVE.values())
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One way of choosing features; the defaults are what the shipped feature sets were made with."""
+    """One way of choosing features."""
 
     name: str
     hookpoints: tuple[str, ...] = ()
     """None: the one that decides on the concept's domain."""
 
     selection: dict[str, Any] = field(default_factory=dict)
+    """Beside what the shipped feature sets were made with."""
 
     def hookpoints_for(self, concept: Concept) -> tuple[str, ...]:
         return self.hookpoints or (DECISIVE[concept.domain],)
 
 
+ALL_FEATURES = {"overlap": 1.0}
 VARIANTS = (
-    Variant("10 features (default)"),
+    Variant("as shipped: 10 features, overlap 0.1 for objects, 0.2 for styles"),
     Variant("5 features", selection={"tau": 5}),
-    Variant("20 features", selection={"tau": 20}),
-    Variant("40 features", selection={"tau": 40}),
-    Variant("10 features for each step", selection={"per_step": True}),
-    *(Variant(name, (name,)) for name in EVERY_HOOKPOINT),
-    Variant("the last two hookpoints at once", tuple(DECISIVE.values())),
-    Variant("all six hookpoints at once", EVERY_HOOKPOINT),
+    Variant("10 features, any overlap", selection=ALL_FEATURES),
+    Variant("5 features, any overlap", selection={"tau": 5, **ALL_FEATURES}),
+    Variant("40 features, any overlap", selection={"tau": 40, **ALL_FEATURES}),
+    Variant("10 features for each step, any overlap", selection={"per_step": True, **ALL_FEATURES}),
+    *(Variant(f"{name}, any overlap", (name,), ALL_FEATURES) for name in EVERY_HOOKPOINT),
+    Variant("all six hookpoints at once, any overlap", EVERY_HOOKPOINT, ALL_FEATURES),
 )
 
 
 def compare(work: Path, dtype: str) -> list[dict[str, Any]]:
     """One row for each variant and concept, at the best of the multipliers."""
     bench = Bench(Studio(work / "seen", FULL, dtype), FULL)
-    every_list = [name for domain in FIT_LISTS.values() for name in domain]
-    statistics = {
-        hookpoint: collect(0, bench.studio.part("miniature"), load_sae(hookpoint), every_list)
+    miniature = bench.studio.part("miniature")
+    by_domain = {
+        (hookpoint, domain): collect(0, miniature, load_sae(hookpoint), lists)
         for hookpoint in EVERY_HOOKPOINT
+        for domain, lists in FIT_LISTS.items()
     }
+    make = pack("saeuron.selection").SelectionSettings
     rows = []
     for variant in VARIANTS:
-        settings = pack("saeuron.selection").SelectionSettings(**variant.selection)
-        used = {point for concept in CONCEPTS for point in variant.hookpoints_for(concept)}
-        selected = {hookpoint: select(statistics[hookpoint], settings) for hookpoint in used}
         for concept in CONCEPTS:
-            feature_sets = tuple(selected[point][concept.name] for point in variant.hookpoints_for(concept))
+            points = variant.hookpoints_for(concept)
+            settings = make(**{"overlap": OVERLAP[points[0]], **variant.selection})
+            feature_sets = tuple(select(by_domain[point, concept.domain], settings)[concept.name] for point in points)
             rows.append({"variant": variant.name, **_best(bench, concept, feature_sets)})
             print(rows[-1], flush=True)
     return rows
