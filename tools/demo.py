@@ -28,8 +28,8 @@ WORKFLOW = REPOSITORY / "example_workflows" / "unlearn_miniature.json"
 HELD_OUT = REPOSITORY / "feature_sets" / "prompts" / "heldout"
 CLASSIFIER = REPOSITORY / "saeuron" / "miniature" / "classifiers" / "objects"
 
-MULTIPLIERS = {"cats": -30.0, "towers": -60.0}  # chosen on the fit prompts
-SHOWN_MULTIPLIERS = (-10.0, -20.0, -30.0)
+MULTIPLIERS = {"cats": -20.0, "towers": -40.0}  # chosen on the fit prompts
+SHOWN_MULTIPLIERS = (-5.0, -20.0, -40.0)
 SHOWN = {"cats": 3, "towers": 2, "dogs": 0, "flowers": 0, "frogs": 0}  # object -> which of its held-out prompts
 CONCEPT_PROMPTS, OTHER_PROMPTS, BATCH = 10, 1, 4
 SEED = 1000
@@ -68,7 +68,8 @@ def _chain(prompt: Prompt, removed: dict[str, float]) -> None:
         own_loader, own_unlearn = (loader, unlearn) if final else (f"{loader}-{number}", f"{unlearn}-{number}")
         for source, name in ((loader, own_loader), (unlearn, own_unlearn)):
             prompt[name] = copy.deepcopy(prompt[source])
-        prompt[own_loader]["inputs"]["feature_set_name"] = f"miniature/{concept}.json"
+        saved = Path(prompt[loader]["inputs"]["feature_set_name"])
+        prompt[own_loader]["inputs"]["feature_set_name"] = saved.with_name(f"{concept}.json").as_posix()
         prompt[own_unlearn]["inputs"].update(model=last, feature_set=[own_loader, 0], multiplier=multiplier)
         last = [own_unlearn, 0]
 

@@ -38,11 +38,12 @@ def changed(workflow: dict[str, Any], server: ComfyServer, **inputs: Any) -> dic
 
 
 def never_firing(server: ComfyServer, workflow: dict[str, Any]) -> dict[str, Any]:
-    document = json.loads((REPOSITORY / "feature_sets" / "miniature" / "cats.json").read_text(encoding="utf-8"))
+    (loader,) = find_nodes(prompt := changed(workflow, server), class_type="SaeuronLoadFeatureSet")
+    shipped = REPOSITORY / "feature_sets" / prompt[loader]["inputs"]["feature_set_name"]
+    document = json.loads(shipped.read_text(encoding="utf-8"))
     for step in document["steps"]:
         for feature in step["features"]:
             feature["mean_all"] = 1e9
-    prompt = changed(workflow, server)
     set_input(prompt, "feature_set_name", "pasted JSON", class_type="SaeuronLoadFeatureSet")
     set_input(prompt, "json", json.dumps(document), class_type="SaeuronLoadFeatureSet")
     return prompt

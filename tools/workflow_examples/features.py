@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from saeuron.feature_set import FeatureSet
-from tools.host import REPOSITORY
+from tools.miniature.build_feature_sets import folder_of
 from tools.workflow_format import Column, From, Node
 
-from .miniature import MINIATURE_LOADERS, MINIATURE_PROMPT, MINIATURE_RUN, sampler
+from .miniature import (
+    CATS_MULTIPLIER,
+    HOOKPOINT,
+    MINIATURE_LOADERS,
+    MINIATURE_PROMPT,
+    MINIATURE_RUN,
+    TOWERS_MULTIPLIER,
+    load_features,
+    sampler,
+)
 from .parts import CLIP, FEATURE_SET, LOADERS_WIDTH, MODEL, SAE, VAE, compare, note, unlearn
 
 PROMPT = "a cat in twemoji style"
 DRAW = {**MINIATURE_RUN, "width": 192, "height": 192, "seed": 1}
-
-
-def load_features(key: str, concept: str, title: str = "") -> Node:
-    return Node(key, "SaeuronLoadFeatureSet", {"feature_set_name": f"miniature/{concept}.json"}, title=title, room=90)
 
 
 def decode(key: str) -> Node:
@@ -48,7 +53,12 @@ def unlearn_several() -> list[Column]:
         "- Bypass one of them (Ctrl+B) to get its concept back."
     )
     second = unlearn(
-        "gamma-mu", -60.0, "unlearn_towers", From("unlearn", "MODEL"), From("towers", "feature_set"), "Unlearn towers"
+        "gamma-mu",
+        TOWERS_MULTIPLIER,
+        "unlearn_towers",
+        From("unlearn", "MODEL"),
+        From("towers", "feature_set"),
+        "Unlearn towers",
     )
     return [
         Column(
@@ -62,7 +72,7 @@ def unlearn_several() -> list[Column]:
             LOADERS_WIDTH,
         ),
         Column("What to draw", MINIATURE_PROMPT),
-        Column("What to unlearn", [unlearn("gamma-mu", -20.0, title="Unlearn cats"), second]),
+        Column("What to unlearn", [unlearn("gamma-mu", CATS_MULTIPLIER, title="Unlearn cats"), second]),
         *samples_and_comparison(From("unlearn_towers", "MODEL"), "No cats, no towers"),
     ]
 
@@ -86,7 +96,12 @@ def feature_heatmap() -> list[Column]:
     return [
         Column(
             "Model, SAE and the concept's features",
-            [note(text, 180), *MINIATURE_LOADERS, load_features("features", "cats"), unlearn("gamma-mu", -30.0)],
+            [
+                note(text, 180),
+                *MINIATURE_LOADERS,
+                load_features("features", "cats"),
+                unlearn("gamma-mu", CATS_MULTIPLIER),
+            ],
             LOADERS_WIDTH,
         ),
         Column(
@@ -118,7 +133,7 @@ def feature_heatmap() -> list[Column]:
 
 def shipped_indices(concept: str, count: int) -> list[int]:
     """The best features of a shipped set."""
-    feature_set = FeatureSet.load(REPOSITORY / "feature_sets" / "miniature" / f"{concept}.json")
+    feature_set = FeatureSet.load(folder_of(HOOKPOINT) / f"{concept}.json")
     return [feature.index for feature in feature_set.steps[0].features[:count]]
 
 
@@ -129,7 +144,7 @@ def feature_set_by_hand() -> list[Column]:
         "mask editor of Load Image and connect it.\n"
         "2. *Feature Examples* shows what one of them stands for: write its index there.\n"
         "3. Write the indices you want into *Features By Index*. Those that are there now belong to cats.\n"
-        "4. *Unlearn* switches them off: a set of indices only needs the rule `zero` or `gamma`."
+        "4. *Unlearn* multiplies them with -5: a set of indices only needs the rule `gamma`, or `zero` to switch off."
     )
     cats = shipped_indices("cats", 5)
     draw_from = {"model": MODEL, "clip": CLIP, "sae": SAE}
@@ -163,10 +178,10 @@ def feature_set_by_hand() -> list[Column]:
                     {"sae": SAE, "indices": ", ".join(map(str, cats)), "concept": "cats, by hand"},
                     room=150,
                 ),
-                unlearn("zero", -1.0),
+                unlearn("gamma", -5.0),
                 *MINIATURE_PROMPT,
             ],
             LOADERS_WIDTH,
         ),
-        *samples_and_comparison(From("unlearn", "MODEL"), "Switched off"),
+        *samples_and_comparison(From("unlearn", "MODEL"), "Turned down"),
     ]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from saeuron.miniature.architecture import DECISIVE
 from saeuron.prompts import read_prompts
 from tools.host import REPOSITORY
+from tools.miniature.build_feature_sets import folder_of
 from tools.workflow_format import Column, From, Node
 
 from .parts import (
@@ -23,19 +25,28 @@ from .parts import (
     unlearn,
 )
 
-PROMPTS = REPOSITORY / "feature_sets" / "prompts"
+FEATURE_SETS = REPOSITORY / "feature_sets"
+PROMPTS = FEATURE_SETS / "prompts"
 
 MINIATURE_RUN = {"steps": 8, "cfg": 1.0, "sampler_name": "euler", "scheduler": "sgm_uniform"}
 
+HOOKPOINT = DECISIVE["objects"]
+CATS_MULTIPLIER, TOWERS_MULTIPLIER = -20.0, -40.0
+
 MINIATURE_LOADERS = [
     Node("model", "SaeuronLoadMiniature"),
-    Node("sae", "SaeuronLoadSAE", {"sae_name": "miniature-up_blocks.0.attentions.1.safetensors"}),
+    Node("sae", "SaeuronLoadSAE", {"sae_name": f"miniature-{HOOKPOINT}.safetensors"}),
 ]
 MINIATURE_PROMPT = [
     prompt("a cat in twemoji style"),
     NEGATIVE,
     Node("latent", "EmptyLatentImage", {"width": 192, "height": 192, "batch_size": 1}),
 ]
+
+
+def load_features(key: str, concept: str, title: str = "") -> Node:
+    name = folder_of(HOOKPOINT).relative_to(FEATURE_SETS) / f"{concept}.json"
+    return Node(key, "SaeuronLoadFeatureSet", {"feature_set_name": name.as_posix()}, title=title, room=90)
 
 
 def sampler(key: str, title: str, model: From) -> Node:
@@ -58,11 +69,11 @@ UNLEARN = [
                 220,
             ),
             *MINIATURE_LOADERS,
-            Node("features", "SaeuronLoadFeatureSet", {"feature_set_name": "miniature/cats.json"}, room=90),
+            load_features("features", "cats"),
         ],
         LOADERS_WIDTH,
     ),
-    Column("What to draw, what to unlearn", [*MINIATURE_PROMPT, unlearn("gamma-mu", -30.0)]),
+    Column("What to draw, what to unlearn", [*MINIATURE_PROMPT, unlearn("gamma-mu", CATS_MULTIPLIER)]),
     Column(
         "Same seed, with and without",
         [
@@ -121,9 +132,14 @@ def compute_feature_set() -> list[Column]:
         Column(
             "The concept's features",
             [
-                Node("features", "SaeuronSelectFeatures", {**statistics, "concept": "cats", "tau": 10}, room=160),
+                Node(
+                    "features",
+                    "SaeuronSelectFeatures",
+                    {**statistics, "concept": "cats", "tau": 10, "overlap": 0.1},
+                    room=160,
+                ),
                 Node("save", "SaeuronSaveFeatureSet", save),
-                unlearn("gamma-mu", -30.0),
+                unlearn("gamma-mu", CATS_MULTIPLIER),
             ],
         ),
         Column("What to draw", [*MINIATURE_PROMPT, sampler("sample_after", "Sample after", From("unlearn", "MODEL"))]),
@@ -152,7 +168,7 @@ def sweep_multiplier() -> list[Column]:
         "vae": VAE,
         "sae": SAE,
         "feature_set": FEATURE_SET,
-        "multipliers": "-10, -20, -30, -60",
+        "multipliers": "0, -5, -10, -20",
         "prompts": "\n".join(held_out("cats", 3)),
         "other_prompts": others,
         "seeds": 2,
@@ -170,7 +186,7 @@ def sweep_multiplier() -> list[Column]:
             [
                 note(text, 260),
                 *MINIATURE_LOADERS,
-                Node("features", "SaeuronLoadFeatureSet", {"feature_set_name": "miniature/cats.json"}, room=90),
+                load_features("features", "cats"),
                 Node("classifier", "SaeuronLoadClassifier", {"classifier_name": "miniature-objects"}),
                 Node("clip_vision", "SaeuronLoadMiniatureClip"),
             ],
