@@ -18,7 +18,7 @@ import torch
 from tools.host import REPOSITORY
 from tools.miniature.training import import_host
 
-from . import collecting, edit, overhead, serving
+from . import collecting, compiling, edit, overhead, serving
 from .rates import machine_rates
 from .report import write_report
 
@@ -30,6 +30,7 @@ PARTS: dict[str, Callable[[], Any]] = {
     "slider": serving.slider,
     "start": serving.start,
     "loading": serving.loading,
+    "compiling": compiling.graph_breaks,
 }
 OUTPUT = REPOSITORY / "output" / "bench.json"
 
