@@ -67,7 +67,6 @@ def settings_of(scale: Scale, dtype: str) -> dict[str, Any]:
         "seeds_per_prompt": scale.seeds,
         "probe_styles": scale.probe_styles,
         "probe_seeds": scale.probe_seeds,
-        "probe_every": scale.probe_every,
         "real_pictures": len(real_shots(scale)),
         "first_seeds": {"own": OWN_SEED, "probes": PROBE_SEED},
         "bootstrap_seed": BOOTSTRAP_SEED,

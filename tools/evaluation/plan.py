@@ -33,9 +33,6 @@ class Scale:
     seeds: dict[str, int]
     probe_styles: dict[str, int]
     probe_seeds: dict[str, int]
-    probe_every: int
-    """1: every object is probed, 2: every second."""
-
     removed_together: tuple[int, ...]
     real_seeds: int
     """Of every object in every style, for the realism judge to learn from."""
@@ -50,7 +47,6 @@ FULL = Scale(
     {TEST: 4, VALIDATION: 2},
     {TEST: 3, VALIDATION: 1},
     {TEST: 1, VALIDATION: 1},
-    1,
     (1, 2, 4, 9),
     6,
 )
@@ -62,7 +58,6 @@ QUICK = Scale(
     {TEST: 1, VALIDATION: 1},
     {TEST: 1, VALIDATION: 1},
     {TEST: 1, VALIDATION: 1},
-    2,
     (1,),
     1,
 )
@@ -78,7 +73,7 @@ def own_shots(concept: Concept, split: str, scale: Scale) -> list[Shot]:
 def probes(split: str, scale: Scale) -> list[Probe]:
     """Every object in as many styles as `scale` says, turn by turn, so that styles are equally often asked for."""
     found, styles = [], list(STYLES)
-    for place, name in list(enumerate(OBJECTS))[:: scale.probe_every]:
+    for place, name in enumerate(OBJECTS):
         by_style = _by_style(read_prompts(PROMPTS / split / f"{name}.txt"))
         for turn in range(scale.probe_styles[split]):
             style = styles[(place + turn) % len(styles)]
