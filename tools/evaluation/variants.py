@@ -74,7 +74,7 @@ def compare(work: Path, dtype: str) -> list[dict[str, Any]]:
     for variant in VARIANTS:
         for concept in CONCEPTS:
             points = variant.hookpoints_for(concept)
-            settings = make(**{"overlap": OVERLAP[points[0]], **variant.selection})
+            settings = make(**{"overlap": OVERLAP.get(points[0], 1.0), **variant.selection})
             feature_sets = tuple(select(by_domain[point, concept.domain], settings)[concept.name] for point in points)
             rows.append({"variant": variant.name, **_best(bench, concept, feature_sets)})
             print(rows[-1], flush=True)
