@@ -115,7 +115,7 @@ def _slider(found: dict[str, Any], _machine: dict[str, Any]) -> str:
     return (
         f"## The slider\n\nThrough the server, everything else cached: {found['seconds']:.2f} s from queue to picture, "
         f"median of {found['pictures']}; {found['outside_sampling']:.0%} of it outside sampling (goals: 1.5 s, 15 %): "
-        "decoding the picture, which on a CPU costs as much as three of its steps, and saving the preview."
+        "decoding the picture and saving the preview."
     )
 
 
