@@ -10,6 +10,7 @@ import json
 import os
 import platform
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ PARTS: dict[str, Callable[[], Any]] = {
     "edit": edit.against_dense,
     "growth": edit.growth,
     "overhead": overhead.measure,
+    "overhead-1024": partial(overhead.measure, pixels=1024, repeats=1),
     "collecting": collecting.measure,
     "slider": serving.slider,
     "start": serving.start,

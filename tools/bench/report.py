@@ -24,6 +24,7 @@ def write_report(path: Path, results: dict[str, Any]) -> None:
     ]
     sections: dict[str, Callable[[Any, dict[str, Any]], str]] = {
         "overhead": _overhead,
+        "overhead-1024": _overhead,
         "edit": _edit,
         "growth": _growth,
         "collecting": _collecting,
@@ -44,7 +45,7 @@ def _overhead(found: dict[str, Any], _machine: dict[str, Any]) -> str:
     ]
     profile = [[f"`{name}`", f"{value:.3f}"] for name, value in found["profile_seconds"].items()]
     return (
-        f"## A step of SDXL\n\nThe UNet at full size, {found['pixels']} px, batch 1, one step; an SAE of sdxl-unbox's "
+        f"## A step of SDXL at {found['pixels']} px\n\nThe UNet at full size, batch 1, one step; an SAE of sdxl-unbox's "
         f"size (n 5120, k 10), {FEATURES} features for each concept, those that fire nearest to {RATE:.0%} of "
         f"the tokens. Median of {found['repeats']} runs. The last column is from a profile: the part of one step "
         "that is spent in the edit; whole steps vary by more than that. Goals: a patched step at most 1.01 of a plain "
