@@ -48,8 +48,8 @@ def _overhead(found: dict[str, Any], _machine: dict[str, Any]) -> str:
         f"## A step of SDXL at {found['pixels']} px\n\nThe UNet at full size, batch 1, one step; an SAE of "
         f"sdxl-unbox's size (n 5120, k 10), {FEATURES} features for each concept, those that fire nearest to "
         f"{RATE:.0%} of the tokens. Median of {found['repeats']} runs. The last column is from a "
-        "profile: the part of one step that is spent in the edit; whole steps vary by more than that. Goals: a patched step at most 1.01 of a plain "
-        "one, 16 concepts at most 1.05 of one.\n\n"
+        "profile: the part of one step that is spent in the edit; whole steps vary by more than that. "
+        "Goals: a patched step at most 1.01 of a plain one, 16 concepts at most 1.05 of one.\n\n"
         + table(["Patched", "Seconds", "Ratio to off", "Edit's share of the step"], rows)
         + "\n\nWhere the time of a patched step goes (self CPU seconds under the profiler):\n\n"
         + table(["Operation", "Seconds"], profile)
