@@ -66,11 +66,17 @@ def score(concept: ActivationStatistics, others: ActivationStatistics, per_step:
 
     Errors: `SaeuronError` if the two are of different SAEs or schedules, or one of them has no prompts.
     """
+    share_concept, share_others = _shares(concept, others, per_step)
+    return share_concept - share_others
+
+
+def _shares(concept: ActivationStatistics, others: ActivationStatistics, per_step: bool) -> tuple[Tensor, Tensor]:
+    """Each feature's share of all activation on the concept's prompts, and on the others; shapes, errors as `score`."""
     concept.check_comparable(others)
     for name, statistics in (("concept's", concept), ("other", others)):
         if not statistics.images.any():
             raise SaeuronError(f"The {name} statistics hold no prompts. Collect them with one prompt or more.")
-    return _share(concept.mean(per_step)) - _share(others.mean(per_step))
+    return _share(concept.mean(per_step)), _share(others.mean(per_step))
 
 
 def _share(mean: Tensor) -> Tensor:
@@ -86,14 +92,15 @@ def select_features(
     Errors: `SaeuronError` if the two can't be compared, one has no prompts, or fewer than tau features are left.
     """
     per_step, unit = settings.per_step, settings.rate_unit
-    scores = score(concept, others, per_step)
+    share_concept, share_others = _shares(concept, others, per_step)
+    scores = share_concept - share_others
     both = concept.merge(others)
     mean_concept, rate_concept = concept.mean(per_step), concept.firing_rate(unit, per_step)
     rate_all = both.firing_rate(unit, per_step)
     halves = (mean_concept + others.mean(per_step)) / 2
     mean_all = halves if settings.mean_all == "halves" else both.mean(per_step)
     alive = (rate_all >= settings.dead) & (rate_all <= settings.overactive)
-    own = _share(others.mean(per_step)) <= settings.overlap * _share(mean_concept)
+    own = share_others <= settings.overlap * share_concept
     sigmas = concept.sigmas if per_step else (None,)
     steps = []
     for step, sigma in enumerate(sigmas):

@@ -126,7 +126,8 @@ def choose_multiplier(multipliers: Sequence[float], figures: Callable[[float], F
     if len(multipliers) == 1:
         return multipliers[0]
     scores = {m: round(sum(figures(m).mean(name) for name in ("ua", "ira", "cra")), 9) for m in multipliers}
-    equal = sorted((m for m in scores if scores[m] == max(scores.values())), key=abs)
+    best = max(scores.values())
+    equal = sorted((m for m, score in scores.items() if score == best), key=abs)
     return equal[len(equal) // 2]
 
 
