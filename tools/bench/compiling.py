@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from tools.evaluation.studio import load_miniature
-from tools.miniature.build_feature_sets import HOOKPOINT, folder_of, load_sae
+from tools.miniature.build_feature_sets import HOOKPOINT, load_feature_set, load_sae
 from tools.pack import pack
+
+from .overhead import patched
 
 
 def graph_breaks() -> dict[str, int]:
@@ -15,14 +17,9 @@ def graph_breaks() -> dict[str, int]:
     from torch._dynamo.utils import counters
 
     model, clip, _ = load_miniature("float32")
-    sae = load_sae(HOOKPOINT)
-    feature_set = pack("saeuron.feature_set").FeatureSet.load(folder_of(HOOKPOINT) / "cats.json")
-    library = pack("nodes.host.patching")
-    intervention = pack("saeuron.intervention").Intervention(feature_set, -20.0)
-    site = pack("nodes.host.unet").find_site(model, sae.identity)
-    patched = library.add_patch(model, library.Patch(site, sae, intervention))
+    edited = patched(model, load_sae(HOOKPOINT), [load_feature_set("cats", HOOKPOINT)])
     found = {}
-    for name, patcher in (("plain", model.clone()), ("patched", patched)):
+    for name, patcher in (("plain", model.clone()), ("patched", edited)):
         set_torch_compile_wrapper(model=patcher, backend="eager")
         counters.clear()
         _one_step(patcher, clip)

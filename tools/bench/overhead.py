@@ -97,13 +97,12 @@ def feature_sets(full: FullSize, concepts: int) -> list[Any]:
     return sets
 
 
-def patched(full: FullSize, sets: list[Any]) -> Any:
+def patched(model: Any, sae: Any, sets: list[Any]) -> Any:
     """One Unlearn for each feature set, chained."""
-    patching, site = pack("nodes.host.patching"), pack("nodes.host.unet").find_site(full.model, full.sae.identity)
-    model = full.model
+    patching, site = pack("nodes.host.patching"), pack("nodes.host.unet").find_site(model, sae.identity)
     for feature_set in sets:
         intervention = pack("saeuron.intervention").Intervention(feature_set, -20.0)
-        model = patching.add_patch(model, patching.Patch(site, full.sae, intervention))
+        model = patching.add_patch(model, patching.Patch(site, sae, intervention))
     return model
 
 
@@ -111,7 +110,10 @@ def measure(pixels: int = 512, repeats: int = 5) -> dict[str, Any]:
     """Seconds of a step: off, and with each number of `CONCEPTS`; and of the edit by itself, inside such a step."""
     full = make(pixels)
     sets = feature_sets(full, max(CONCEPTS))
-    models = {"off": full.model, **{f"{count} concepts": patched(full, sets[:count]) for count in CONCEPTS}}
+    models = {
+        "off": full.model,
+        **{f"{count} concepts": patched(full.model, full.sae, sets[:count]) for count in CONCEPTS},
+    }
     plain, edited = step(full, full.model), step(full, models["1 concepts"])
     if torch.equal(plain, edited):
         raise RuntimeError("Nothing was edited, so there is nothing to time.")

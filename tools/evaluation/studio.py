@@ -21,7 +21,7 @@ from saeuron.evaluation.benchmark import DOMAINS, Sight
 from saeuron.evaluation.painting import Shot
 from saeuron.files import sha256_of, write_atomically
 from tools.host import REPOSITORY
-from tools.miniature.build_feature_sets import HOOKPOINT, folder_of, load_sae
+from tools.miniature.build_feature_sets import HOOKPOINT, load_feature_set, load_sae
 from tools.pack import pack
 
 from .plan import Scale, real_shots
@@ -70,7 +70,7 @@ class Studio:
 
     def feature_set(self, name: str, hookpoint: str) -> Any:
         """The shipped one of the concept `name`."""
-        return pack("saeuron.feature_set").FeatureSet.load(folder_of(hookpoint) / f"{name}.json")
+        return load_feature_set(name, hookpoint)
 
     def look(self, shots: Sequence[Shot], treatment: Treatment) -> Sight:
         """What the judges see on `shots` under `treatment`."""

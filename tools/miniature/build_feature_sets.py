@@ -48,6 +48,11 @@ def folder_of(hookpoint: str) -> Path:
     return SHIPPED if hookpoint == HOOKPOINT else SHIPPED / hookpoint
 
 
+def load_feature_set(name: str, hookpoint: str) -> Any:
+    """The shipped one of the concept `name`."""
+    return pack("saeuron.feature_set").FeatureSet.load(folder_of(hookpoint) / f"{name}.json")
+
+
 def collect(seed: int, miniature: tuple[Any, Any, Any], sae: Any, concepts: Iterable[str]) -> dict[str, Any]:
     """Statistics of each concept's fit prompts."""
     model, clip, _ = miniature
