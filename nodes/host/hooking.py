@@ -1,7 +1,12 @@
-"""Forward hooks on the UNet that live for one call of it.
+"""Hooks on blocks of the UNet that live for one call of it.
 
-A ``DIFFUSION_MODEL`` wrapper registers them, runs the UNet, and removes them whatever happens: the base model and its
+An ``APPLY_MODEL`` wrapper puts them in, runs the UNet, and takes them out whatever happens: the base model and its
 other clones never see them, LoRA keys stay as they are, and torch.compile works on either side of it.
+
+A hook replaces the block's ``forward``. torch's own forward hooks would do in eager mode, but torch.compile does not
+check whether hooks were added since it compiled (``torch._dynamo.config.skip_nnmodule_hook_guards``), and the edit
+would silently be left out; it does check for a replaced ``forward``. To the compiler a hook is one custom operation
+that it does not look into, so the UNet stays one graph, and another multiplier needs no compiling.
 """
 
 from __future__ import annotations
@@ -9,9 +14,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Hashable, Mapping
 from contextlib import ExitStack
+from contextvars import ContextVar
+from functools import partial
 from typing import Any, NamedTuple
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from ...saeuron.errors import SaeuronError
 from ...saeuron.schedule import nearest_step
@@ -24,6 +32,9 @@ KEY = "saeuron"
 # block input, block output (both BHWC), the host's transformer_options -> new output, or None to leave it alone
 Reader = Callable[[Tensor, Tensor, Mapping[str, Any]], Tensor | None]
 
+# block input, block output (both BCHW) -> new output; the output itself to leave it alone
+Hook = Callable[[Tensor, Tensor], Tensor]
+
 RUN = f"{KEY}-run"  # where a run keeps its `Run` in transformer_options
 
 POSITIVE, NEGATIVE = 0, 1  # the host's numbers in cond_or_uncond
@@ -33,7 +44,6 @@ class Run:
     """What happened in one sampling run. An object, because the host copies lists and dicts for every call."""
 
     def __init__(self) -> None:
-        self.calls = 0
         self._edited: dict[Hashable, dict[int, tuple[int, int]]] = {}
 
     def count(self, edit: Hashable, step: int, edited: int, tokens: int) -> None:
@@ -61,22 +71,22 @@ class HookedUNet:
         self._readers = readers
 
     def __call__(self, executor: Any, *args: Any, **kwargs: Any) -> Any:
-        unet = uncompiled(executor.class_obj)
+        unet = uncompiled(executor.class_obj.diffusion_model)
         options = kwargs.get("transformer_options") or (args[5] if len(args) > 5 else {})
-        if (run := options.get(RUN)) is not None:
-            run.calls += 1
-        with ExitStack() as hooks:
-            for path, reader in self._readers:
-                handle = unet.get_submodule(path).register_forward_hook(_hook(reader, options))
-                hooks.callback(handle.remove)
+        outer = _HOOKS.get()
+        hooks = [partial(_hook, reader, options) for _, reader in self._readers]
+        with ExitStack() as undo:
+            undo.callback(_HOOKS.reset, _HOOKS.set((*outer, *hooks)))
+            for number, ((path, _), hook) in enumerate(zip(self._readers, hooks, strict=True), len(outer)):
+                undo.callback(_replace_forward(unet.get_submodule(path), hook, number))
             return executor(*args, **kwargs)
 
 
 class WatchedRun:
     """An ``OUTER_SAMPLE`` wrapper: when a run has ended, the nodes of `previews`, (edit, its node), show what it did.
 
-    It says so if the UNet's wrappers were never called: packs that replace ``UNetModel.forward`` leave them out, and
-    the picture would silently be the plain one.
+    It says so if an edited block was never run: packs that replace what runs it leave the edit out, and the picture
+    would silently be the plain one.
     """
 
     def __init__(self, previews: tuple[tuple[Hashable, Preview], ...]) -> None:
@@ -89,9 +99,9 @@ class WatchedRun:
             result = executor(*args, **kwargs)
         finally:
             del options[RUN]
-        if not run.calls:
+        if not all(run.edited(edit) for edit, _ in self._previews):
             logging.getLogger("saeuron").warning(
-                "Unlearn had no effect: another custom node replaces the UNet's forward method and leaves out "
+                "Unlearn had no effect: another custom node runs the UNet without the edited block, or without "
                 "ComfyUI's model wrappers. Remove that node from the graph, or disable its pack."
             )
         for edit, preview in self._previews:
@@ -99,15 +109,48 @@ class WatchedRun:
         return result
 
 
-def _hook(reader: Reader, options: Mapping[str, Any]) -> Callable[..., Tensor | None]:
-    def hook(_module: Any, inputs: tuple[Any, ...], output: Tensor) -> Tensor | None:
-        tokens_out = output.permute(0, 2, 3, 1)  # BCHW -> BHWC
-        edited = reader(inputs[0].permute(0, 2, 3, 1), tokens_out, options)
-        if edited is None or edited is tokens_out:
-            return None
-        return edited.permute(0, 3, 1, 2).contiguous()  # BHWC -> BCHW
+_HOOKS: ContextVar[tuple[Hook, ...]] = ContextVar("hooks", default=())
+"""Those of the call that runs now: compiled code keeps numbers, but nothing that belongs to one call."""
 
-    return hook
+
+def _replace_forward(block: nn.Module, hook: Hook, number: int) -> Callable[[], None]:
+    """Let `hook`, which is `number` in `_HOOKS`, act on what `block` gives; returns what undoes it."""
+    inner = block.forward
+    replaced_before = "forward" in vars(block)
+
+    def forward(block_input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        block_output = inner(block_input, *args, **kwargs)
+        if torch.compiler.is_compiling():
+            return _numbered_hook(block_input, block_output, number)
+        return hook(block_input, block_output)
+
+    def undo() -> None:
+        if replaced_before:
+            block.forward = inner
+        else:
+            del block.forward
+
+    block.forward = forward
+    return undo
+
+
+def _hook(reader: Reader, options: Mapping[str, Any], block_input: Tensor, block_output: Tensor) -> Tensor:
+    tokens_out = block_output.permute(0, 2, 3, 1)  # BCHW -> BHWC
+    edited = reader(block_input.permute(0, 2, 3, 1), tokens_out, options)
+    if edited is None or edited is tokens_out:
+        return block_output
+    return edited.permute(0, 3, 1, 2).contiguous()  # BHWC -> BCHW
+
+
+def _numbered_hook_eagerly(block_input: Tensor, block_output: Tensor, number: int) -> Tensor:
+    # An operation must not return what it was given, and has to keep the memory layout that it announces.
+    return torch.empty_like(block_output).copy_(_HOOKS.get()[number](block_input, block_output))
+
+
+# CUDA graphs would repeat the kernels of the first call instead of asking what this call's are.
+_TAGS: dict[str, Any] = {"tags": (torch.Tag.cudagraph_unsafe,)} if hasattr(torch.Tag, "cudagraph_unsafe") else {}
+_numbered_hook = torch.library.custom_op("saeuron::hook", _numbered_hook_eagerly, mutates_args=(), **_TAGS)
+_numbered_hook.register_fake(lambda block_input, block_output, number: torch.empty_like(block_output))
 
 
 def current_sigma(options: Mapping[str, Any]) -> float:

@@ -56,7 +56,7 @@ def add_patch(model: Any, patch: Patch) -> Any:
     patched.set_additional_models(KEY, list(distinct.values()))
     previews = tuple((p.group, p.preview) for p in patches if p.preview is not None)
     for kind, wrapper in (
-        (WrappersMP.DIFFUSION_MODEL, HookedUNet(_readers(patches))),
+        (WrappersMP.APPLY_MODEL, HookedUNet(_readers(patches))),
         (WrappersMP.OUTER_SAMPLE, WatchedRun(previews)),
     ):
         patched.remove_wrappers_with_key(kind, KEY)

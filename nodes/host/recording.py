@@ -36,7 +36,7 @@ def with_recorder(model: Any, site: Site, sae: HostedSAE, keep: Keep) -> Any:
 
     recording = model.clone()
     recording.set_additional_models(RECORDER_KEY, [sae.patcher])
-    recording.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, RECORDER_KEY, HookedUNet(((site.module, read),)))
+    recording.add_wrapper_with_key(WrappersMP.APPLY_MODEL, RECORDER_KEY, HookedUNet(((site.module, read),)))
     return recording
 
 

@@ -33,7 +33,7 @@ USED: dict[str, tuple[str, ...]] = {
         "ModelPatcher.set_attachments",
     ),
     "comfy.ops": ("manual_cast",),
-    "comfy.patcher_extension": ("WrappersMP.DIFFUSION_MODEL", "WrappersMP.OUTER_SAMPLE"),
+    "comfy.patcher_extension": ("WrappersMP.APPLY_MODEL", "WrappersMP.OUTER_SAMPLE"),
     "comfy.sample": ("fix_empty_latent_channels", "prepare_noise", "sample_custom"),
     "comfy.samplers": ("KSampler.SAMPLERS", "KSampler.SCHEDULERS", "sampler_object"),
     "comfy.sd": ("CLIP", "VAE"),

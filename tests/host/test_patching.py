@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from support.host_graph import Shot, Spy, sample, unlearn
+from support.host_graph import Shot, Spy, hooked_blocks, sample, unlearn
 from tools.pack import pack
 
 SHOTS = [
@@ -106,8 +106,7 @@ def test_base_and_siblings_never_see_an_edit(miniature, sae, cats):
     assert torch.equal(sample(miniature, model, Shot()), plain)
     assert torch.equal(sample(miniature, sibling, Shot()), plain)
     assert torch.equal(sample(miniature, patched, Shot()), edited)
-    unet = model.get_model_object("diffusion_model")
-    assert not any(module._forward_hooks for module in unet.modules())
+    assert not hooked_blocks(model)
     assert model.get_attachment("saeuron") is None and not model.additional_models
 
 
@@ -123,7 +122,7 @@ def test_no_hook_stays_after_an_exception(miniature, sae, cats):
     with pytest.raises(RuntimeError, match="planted"):
         sample(miniature, unlearn(model, sae, cats), Shot())
     handle.remove()
-    assert not any(module._forward_hooks for module in unet.modules())
+    assert not hooked_blocks(model)
     assert torch.equal(sample(miniature, model, Shot()), plain)
 
 
@@ -134,7 +133,7 @@ def test_chained_concepts_share_one_wrapper_and_one_encode(miniature, sae, cats)
     towers = pack("nodes.feature_sets").SaeuronLoadFeatureSet.execute("miniature/towers.json", "").result[0]
     both = unlearn(unlearn(model, sae, cats), sae, towers)
     turned = unlearn(unlearn(model, sae, towers), sae, cats)
-    assert len(both.get_wrappers(WrappersMP.DIFFUSION_MODEL, "saeuron")) == 1
+    assert len(both.get_wrappers(WrappersMP.APPLY_MODEL, "saeuron")) == 1
     encodes = []
     handle = sae.module.encoder.register_forward_hook(lambda *_: encodes.append(1))
     with Spy(model) as spy:
@@ -178,14 +177,39 @@ def test_turbo_scheduler_and_custom_sampler(miniature, sae, cats):
     assert torch.equal(sample(miniature, model, Shot(), sigmas=sigmas), plain)
 
 
-def test_a_run_that_leaves_the_wrappers_out_is_told(miniature, sae, cats, monkeypatch, caplog):
+def test_packs_that_replace_the_unets_forward_do_not_matter(miniature, sae, cats, monkeypatch):
     from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 
     model = miniature[0]
-    patched = unlearn(model, sae, cats)
+    edited = sample(miniature, unlearn(model, sae, cats), Shot())
+    monkeypatch.setattr(UNetModel, "forward", UNetModel._forward)
+    assert torch.equal(sample(miniature, unlearn(model, sae, cats), Shot()), edited)
+
+
+def test_packs_that_replace_the_blocks_forward_stay(miniature, sae, cats, monkeypatch):
+    model = miniature[0]
+    plain = sample(miniature, model, Shot())
+    block = model.get_model_object("diffusion_model").get_submodule("output_blocks.1.1")
+    inner = block.forward
+
+    def halved(*args):
+        return inner(*args) / 2
+
+    monkeypatch.setattr(block, "forward", halved)
+    other = sample(miniature, model, Shot())
+    edited = sample(miniature, unlearn(model, sae, cats), Shot())
+    assert block.forward is halved
+    assert torch.equal(sample(miniature, model, Shot()), other)
+    assert not torch.equal(other, plain) and not torch.equal(edited, other)
+
+
+def test_a_run_that_leaves_the_wrappers_out_is_told(miniature, sae, cats, monkeypatch, caplog):
+    from comfy.model_base import BaseModel
+
+    patched = unlearn(miniature[0], sae, cats)
     sample(miniature, patched, Shot())
     assert "no effect" not in caplog.text
-    monkeypatch.setattr(UNetModel, "forward", UNetModel._forward)  # as packs do that replace it
+    monkeypatch.setattr(BaseModel, "apply_model", BaseModel._apply_model)  # as packs do that replace it
     sample(miniature, patched, Shot())
     assert "Unlearn had no effect" in caplog.text
     assert "saeuron-run" not in patched.model_options["transformer_options"]

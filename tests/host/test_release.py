@@ -8,12 +8,11 @@ import weakref
 import pytest
 import torch
 
-from support.host_graph import Shot, sample, unlearn
+from support.host_graph import Shot, hooked_blocks, sample, unlearn
 from tools.pack import pack
 
 SHOT = Shot(steps=2)
 HOOKPOINTS = ("up_blocks.0.attentions.0", "mid_block.attentions.0", "down_blocks.2.attentions.1")
-HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_forward_hooks_with_kwargs")
 
 
 def load(hookpoint: str):
@@ -27,8 +26,7 @@ def edited(model, sae):
 
 
 def assert_clean(model) -> None:
-    for module in model.model.modules():
-        assert not any(getattr(module, hooks) for hooks in HOOKS), type(module)
+    assert not hooked_blocks(model)
     assert not model.attachments and not model.additional_models
     assert not any(keys for wrappers in model.wrappers.values() for keys in wrappers.values())
     assert not model.model_options["transformer_options"].get("wrappers")

@@ -62,7 +62,7 @@ def test_steering_and_unlearning_share_a_block_in_either_order(miniature, sae, c
         steer(unlearn(model, sae, cats), sae, "3: 9"),
         unlearn(steer(model, sae, "3: 9"), sae, cats),
     )
-    assert len(first.get_wrappers(WrappersMP.DIFFUSION_MODEL, "saeuron")) == 1
+    assert len(first.get_wrappers(WrappersMP.APPLY_MODEL, "saeuron")) == 1
     encodes = []
     handle = sae.module.encoder.register_forward_hook(lambda *_: encodes.append(1))
     with Spy(model) as spy:

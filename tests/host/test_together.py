@@ -138,11 +138,14 @@ def areas(miniature: tuple, conditioning: Any) -> Any:
 
 
 def masked(miniature: tuple, conditioning: Any) -> Any:
+    """Another prompt in the upper half: the same one in both would be averaged to what it is alone."""
     from nodes import ConditioningCombine, ConditioningSetMask
 
+    clip = miniature[1]
     mask = torch.zeros(1, 192, 192)
     mask[:, :96] = 1
-    top = ConditioningSetMask().append(conditioning, mask, "default", 1.0)[0]
+    tower = clip.encode_from_tokens_scheduled(clip.tokenize("a tower"))
+    top = ConditioningSetMask().append(tower, mask, "default", 1.0)[0]
     return ConditioningCombine().combine(top, conditioning)[0]
 
 

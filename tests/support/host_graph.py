@@ -52,6 +52,16 @@ def unlearn(model: Any, sae: Any, feature_set: Any, multiplier: float = -20.0, *
     return node.execute(model, sae, feature_set, multiplier, **{**defaults, **options}).result[0]
 
 
+def hooked_blocks(model: Any) -> list[str]:
+    """The modules of `model` (the host's MODEL) that something was left in."""
+    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_forward_hooks_with_kwargs")
+    return [
+        name
+        for name, module in model.model.named_modules()
+        if "forward" in vars(module) or any(getattr(module, kind) for kind in hooks)
+    ]
+
+
 class Spy:
     """Keeps what a block gets, what it gives, and what the next block is handed after any edit."""
 
@@ -60,14 +70,17 @@ class Spy:
         self.inputs: list[Tensor] = []
         self.outputs: list[Tensor] = []
         self.edited: list[Tensor] = []
-        self._handles = [
-            unet.get_submodule(block).register_forward_hook(self._keep),
-            unet.get_submodule(following).register_forward_pre_hook(self._keep_following),
-        ]
+        self._block = unet.get_submodule(block)
+        self._forward = self._block.forward
+        # Not a hook of torch's, which would be called after the edit.
+        self._block.forward = self._keep
+        self._handle = unet.get_submodule(following).register_forward_pre_hook(self._keep_following)
 
-    def _keep(self, _module: Any, inputs: tuple, output: Tensor) -> None:
-        self.inputs.append(inputs[0].detach().clone())
+    def _keep(self, block_input: Tensor, *args: Any) -> Tensor:
+        output = self._forward(block_input, *args)
+        self.inputs.append(block_input.detach().clone())
         self.outputs.append(output.detach().clone())
+        return output
 
     def _keep_following(self, _module: Any, inputs: tuple) -> None:
         channels = self.outputs[-1].shape[1]
@@ -77,5 +90,5 @@ class Spy:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for handle in self._handles:
-            handle.remove()
+        del self._block.forward
+        self._handle.remove()
