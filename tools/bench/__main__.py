@@ -32,7 +32,7 @@ PARTS: dict[str, Callable[[], Any]] = {
     "slider": serving.slider,
     "start": serving.start,
     "loading": serving.loading,
-    "compiling": compiling.graph_breaks,
+    "compiling": compiling.measure,
 }
 OUTPUT = REPOSITORY / "output" / "bench.json"
 

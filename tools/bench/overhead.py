@@ -97,11 +97,11 @@ def feature_sets(full: FullSize, concepts: int) -> list[Any]:
     return sets
 
 
-def patched(model: Any, sae: Any, sets: list[Any]) -> Any:
+def patched(model: Any, sae: Any, sets: list[Any], multiplier: float = -20.0) -> Any:
     """One Unlearn for each feature set, chained."""
     patching, site = pack("nodes.host.patching"), pack("nodes.host.unet").find_site(model, sae.identity)
     for feature_set in sets:
-        intervention = pack("saeuron.intervention").Intervention(feature_set, -20.0)
+        intervention = pack("saeuron.intervention").Intervention(feature_set, multiplier)
         model = patching.add_patch(model, patching.Patch(site, sae, intervention))
     return model
 

@@ -133,10 +133,21 @@ def _loading(found: dict[str, Any], _machine: dict[str, Any]) -> str:
     return "## Loading a full-size SAE\n\nGoal 0.3 s from safetensors.\n\n" + table(["File", "Seconds"], rows)
 
 
-def _compiling(found: dict[str, int], _machine: dict[str, Any]) -> str:
+def _compiling(found: dict[str, Any], _machine: dict[str, Any]) -> str:
+    seconds, counted = found["seconds"], found["counted"]
+    rows = [
+        [
+            name,
+            f"{value:.2f}",
+            f"{value / seconds['off']:.3f}",
+            *(str(counted[name][key]) if name in counted else "" for key in ("graphs", "graph breaks")),
+        ]
+        for name, value in seconds.items()
+    ]
     return (
-        f"## torch.compile\n\nWhile a step of the miniature is traced, the graph breaks {found['plain']} times, with "
-        f"an edit {found['patched']} times (goal 2): where the hook is registered, and at the block that is edited, "
-        "counted in each of the nested functions that it goes through. That block lies in the UNet's loop over its "
-        "blocks, so they are compiled one by one."
+        "## torch.compile\n\nThe same step at 512 px, compiled by Inductor in the order of the rows. Median of "
+        f"{found['repeats']} runs. To the compiler an edit is one operation in the UNet's only graph, and what it does "
+        "is asked for when it runs, so nothing is compiled again when the slider moves. Goals: at most two graph "
+        "breaks, an edited step at most 1.02 of a plain one.\n\n"
+        + table(["Patched", "Seconds", "Ratio to off", "Graphs compiled", "Graph breaks"], rows)
     )
