@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import re
 import tempfile
 import time
 from functools import partial
@@ -12,39 +11,56 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import torch
+
+from tools.evaluation.studio import load_miniature
+from tools.events import Event
 from tools.host import REPOSITORY
 from tools.sae_files import write_unbox
 from tools.server import ComfyServer
-from tools.workflows import find_nodes, set_input, to_api
+from tools.workflows import set_input, to_api
 
 from .timing import interleaved
 
 WORKFLOW = REPOSITORY / "example_workflows" / "unlearn_miniature.json"
-_SAMPLED = re.compile(r"100%\|[^|]*\|\s*(\d+)/\d+ \[[^,]*,\s*([\d.]+)(it/s|s/it)")
 
 
 def slider(pictures: int = 15) -> dict[str, Any]:
-    """Seconds from queue to picture when only the multiplier changes, and what of it is not sampling."""
+    """Milliseconds from queue to picture when only the multiplier changes, by what they are spent on."""
+    spans: list[dict[str, float]] = []
     with ComfyServer() as server:
         prompt = to_api(json.loads(WORKFLOW.read_text(encoding="utf-8")), server.object_info())
         server.run(prompt)
-        waited, sampled = [], []
         for turn in range(pictures):
             prompt = copy.deepcopy(prompt)
             set_input(prompt, "multiplier", -10.0 - turn, class_type="SaeuronUnlearn")
-            began = time.perf_counter()
-            record = server.record(prompt)
-            waited.append(time.perf_counter() - began)
-            if len(record.executed) > len(find_nodes(prompt, class_type="SaeuronUnlearn")) + 3:
-                raise RuntimeError(f"More was run again than Unlearn, sampler, decoder, output: {record.executed}")
-            steps, rate, unit = _SAMPLED.findall(server.log())[-1]
-            sampled.append(int(steps) / float(rate) if unit == "it/s" else int(steps) * float(rate))
-    whole = median(waited)
-    return {
-        "pictures": pictures,
-        "seconds": round(whole, 3),
-        "outside_sampling": round(1 - median(sampled) / whole, 3),
-    }
+            spans.append(_spans(server, prompt))
+    parts = {name: round(1000 * median(span[name] for span in spans), 1) for name in spans[0]}
+    return {"pictures": pictures, "milliseconds": parts, "decoding_gflop": round(_decoding_flops() / 1e9, 2)}
+
+
+def _spans(server: ComfyServer, prompt: dict[str, Any]) -> dict[str, float]:
+    """Seconds of one run: the steps, decoding, and the whole. Raises if more than the multiplier asks for was run."""
+    times: list[tuple[float, Event]] = []
+    began = time.perf_counter()
+    record = server.record(prompt, lambda event: times.append((time.perf_counter(), event)))
+    whole = time.perf_counter() - began
+    ran = [prompt[node]["class_type"] for node in record.executed]
+    if ran != ["SaeuronUnlearn", "KSampler", "VAEDecode", "PreviewImage"]:
+        raise RuntimeError(f"More was run again than what follows from Unlearn: {ran}")
+    started = [at for at, event in times if event.type == "executing"]
+    stepped = [at for at, event in times if event.type == "progress"]
+    steps = (stepped[-1] - stepped[0]) * len(stepped) / (len(stepped) - 1)
+    return {"steps": steps, "decoding": started[3] - started[2], "whole": whole}
+
+
+def _decoding_flops() -> int:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    _, _, autoencoder = load_miniature("float32")
+    with FlopCounterMode(display=False) as counter:
+        autoencoder.decode(torch.zeros(1, 4, 24, 24))
+    return int(counter.get_total_flops())
 
 
 def start(repeats: int = 3) -> dict[str, Any]:
