@@ -144,6 +144,20 @@ def test_chained_concepts_share_one_wrapper_and_one_encode(miniature, sae, cats)
     assert not torch.equal(result, sample(miniature, unlearn(model, sae, cats), Shot(), text="a tower"))
 
 
+def test_two_loaded_copies_of_one_sae_encode_once(miniature, sae, cats):
+    loader = pack("nodes.load").SaeuronLoadSAE
+    again = loader.execute("miniature-up_blocks.0.attentions.1.safetensors", *["from file"] * 3).result[0]
+    towers = pack("nodes.feature_sets").SaeuronLoadFeatureSet.execute("miniature/towers.json", "").result[0]
+    model, encodes = miniature[0], []
+    handles = [s.module.encoder.register_forward_hook(lambda *_: encodes.append(1)) for s in (sae, again)]
+    with Spy(model) as spy:
+        two = sample(miniature, unlearn(unlearn(model, sae, cats), again, towers), Shot())
+    for handle in handles:
+        handle.remove()
+    assert again.module is not sae.module and len(encodes) == len(spy.outputs)
+    assert torch.equal(two, sample(miniature, unlearn(unlearn(model, sae, cats), sae, towers), Shot()))
+
+
 @pytest.mark.parametrize("mode", ["seed", "saeuron-code"])
 def test_published_modes_edit_every_call_by_their_formula(miniature, sae, cats, mode):
     library = pack("saeuron.intervention")

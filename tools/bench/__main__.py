@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from tools.host import REPOSITORY
+from tools.machine import this_machine
 from tools.miniature.training import import_host
 
 from . import collecting, compiling, edit, overhead, serving
@@ -37,22 +35,6 @@ PARTS: dict[str, Callable[[], Any]] = {
 OUTPUT = REPOSITORY / "output" / "bench.json"
 
 
-def machine() -> dict[str, Any]:
-    model = "unknown"
-    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []:
-        if line.startswith("model name"):
-            model = line.split(":", 1)[1].strip()
-    return {
-        "processor": model,
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        **machine_rates(),
-    }
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(prog="tools.bench", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all if none is named")
@@ -61,7 +43,8 @@ def main() -> None:
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     import_host()
     results: dict[str, Any] = json.loads(OUTPUT.read_text(encoding="utf-8")) if OUTPUT.exists() else {}
-    results["machine"] = machine()
+    versions = {"threads": torch.get_num_threads(), "torch": torch.__version__}
+    results["machine"] = {**this_machine(), **versions, **machine_rates()}
     OUTPUT.parent.mkdir(exist_ok=True)
     for name in arguments.parts or PARTS:
         with torch.inference_mode():

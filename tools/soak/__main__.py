@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import sys
 import time
 from collections.abc import Callable
@@ -12,6 +10,7 @@ from typing import NamedTuple
 
 from saeuron.files import write_atomically
 from tools.host import REPOSITORY
+from tools.machine import this_machine
 from tools.server import ComfyServer
 from tools.soak.damage import read_damaged_files
 from tools.soak.kills import kill_while_saving
@@ -37,7 +36,7 @@ def traces(prompts: int) -> Outcome:
 PARTS = {
     "traces": Part("prompts with edits on, off, chained, interrupted; plain pictures stay the same", traces, 300),
     "kills": Part("kills while saving; the file is the old one or the new one", kill_while_saving, 100),
-    "damage": Part("damaged and hostile files, read whole or refused with a message", read_damaged_files, 20),
+    "damage": Part("damaged and hostile files, read whole or refused with a message", read_damaged_files, 6),
 }
 
 
@@ -48,6 +47,8 @@ def main() -> int:
     arguments = parser.parse_args()
     if unknown := set(arguments.parts) - set(PARTS):
         parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    here = this_machine()
+    machine = f"{here['processor']}, {here['cores']} cores, {here['system']}, Python {here['python']}, no GPU"
     failed = False
     for name in arguments.parts or PARTS:
         part = PARTS[name]
@@ -57,15 +58,11 @@ def main() -> int:
         minutes = (time.monotonic() - start) / 60
         command = f"`python -m tools.soak {name} --cases {size}`"
         row = [name, part.what, f"{outcome.cases:,}", str(len(outcome.failures)), outcome.memory or "-",
-               f"{minutes:.1f}", command, machine()]  # fmt: skip
+               f"{minutes:.1f}", command, machine]  # fmt: skip
         write_atomically(REPORT, with_row(REPORT.read_text(encoding="utf-8"), row).encode())
         print(" | ".join(row), *outcome.failures, sep="\n", flush=True)
         failed |= bool(outcome.failures)
     return int(failed)
-
-
-def machine() -> str:
-    return f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}, Python {platform.python_version()}, CPU"
 
 
 if __name__ == "__main__":
