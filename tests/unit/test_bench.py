@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
 from saeuron.intervention import code_change, edit_exact
 from tools.bench import dense
 from tools.bench.edit import RATE, make_case
-from tools.bench.timing import interleaved
+from tools.bench.timing import interleaved, ratios
 
 
 def test_ways_take_turns_and_begin_in_turn():
@@ -30,3 +33,16 @@ def test_features_fire_as_often_as_is_said():
     case = make_case(1000, 5120, 5120)
     fires = (code_change(case.sae.encode(case.x), case.edit) != 0).float().mean().item()
     assert fires == pytest.approx(RATE, abs=0.002)
+
+
+def test_a_ratio_is_taken_within_a_round():
+    assert ratios({"a": [2.0, 30.0], "b": [1.0, 10.0]}, "a", to="b") == [2.0, 3.0]
+
+
+def test_the_peak_of_a_process_is_not_its_parents():
+    ballast = torch.ones(512 << 18)  # 512 MiB
+    script = "from tools.bench.memory import peak_mib; print(peak_mib()); data = b'x' * (64 << 20); print(peak_mib())"
+    run = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    before, after = map(float, run.stdout.split())
+    assert before < ballast.nbytes / 2**20 / 2
+    assert 60 < after - before < 100

@@ -6,12 +6,12 @@ from functools import partial
 from typing import Any
 
 from .overhead import feature_sets, make, patched, step
-from .timing import interleaved
+from .timing import rounded, time_in_turns
 
 ROUNDING = 1e-2  # latents are of size 1 to 10; the compiled code adds in another order
 
 
-def measure(repeats: int = 5) -> dict[str, Any]:
+def measure(repeats: int = 9) -> dict[str, Any]:
     """What Dynamo counts while each way of patching is run for the first time, and seconds of later steps."""
     from comfy_api.torch_helpers import set_torch_compile_wrapper
     from torch._dynamo.utils import counters
@@ -37,5 +37,4 @@ def measure(repeats: int = 5) -> dict[str, Any]:
         "not compiled": partial(step, full, full.model),
         **{name: partial(step, full, edit(compiled)) for name, edit in edits.items()},
     }
-    seconds = interleaved(ways, repeats, warm_up=0)
-    return {"counted": counted, "repeats": repeats, "seconds": {n: round(s, 3) for n, s in seconds.items()}}
+    return {"counted": counted, "repeats": repeats, "seconds": rounded(time_in_turns(ways, repeats, warm_up=0))}

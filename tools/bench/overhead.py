@@ -15,7 +15,7 @@ from tools.sae_files import write_unbox
 
 from .edit import FEATURES, RATE
 from .full_size import sdxl_model
-from .timing import interleaved
+from .timing import rounded, time_in_turns
 
 D, N, K = 1280, 5120, 10
 CONCEPTS = (1, 4, 16)
@@ -106,7 +106,7 @@ def patched(model: Any, sae: Any, sets: list[Any], multiplier: float = -20.0) ->
     return model
 
 
-def measure(pixels: int = 512, repeats: int = 5) -> dict[str, Any]:
+def measure(pixels: int = 512, repeats: int = 9) -> dict[str, Any]:
     """Seconds of a step: off, and with each number of `CONCEPTS`; and of the edit by itself, inside such a step."""
     full = make(pixels)
     sets = feature_sets(full, max(CONCEPTS))
@@ -119,9 +119,8 @@ def measure(pixels: int = 512, repeats: int = 5) -> dict[str, Any]:
         raise RuntimeError("Nothing was edited, so there is nothing to time.")
     if not torch.equal(step(full, full.model), plain):
         raise RuntimeError("The patch left something in the model.")
-    seconds = interleaved({name: partial(step, full, model) for name, model in models.items()}, repeats, warm_up=0)
-    rounded = {name: round(value, 3) for name, value in seconds.items()}
-    return {"pixels": pixels, "repeats": repeats, "seconds": rounded, **_edit(full, models)}
+    seconds = time_in_turns({name: partial(step, full, model) for name, model in models.items()}, repeats, warm_up=0)
+    return {"pixels": pixels, "repeats": repeats, "seconds": rounded(seconds), **_edit(full, models)}
 
 
 def _edit(full: FullSize, models: dict[str, Any]) -> dict[str, Any]:

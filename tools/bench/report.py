@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from tools.evaluation.report import table
 
 from .edit import FEATURES, RATE, D
+from .timing import ratios
 
 
 def write_report(path: Path, results: dict[str, Any]) -> None:
@@ -38,22 +40,31 @@ def write_report(path: Path, results: dict[str, Any]) -> None:
 
 
 def _overhead(found: dict[str, Any], _machine: dict[str, Any]) -> str:
-    seconds, share = found["seconds"], found["edit_share_of_step"]
-    rows = [
-        [name, f"{value:.2f}", f"{value / seconds['off']:.3f}", f"{share[name]:.2%}" if name in share else ""]
-        for name, value in seconds.items()
-    ]
+    share = found["edit_share_of_step"]
+    rows = [[*row, f"{share[row[0]]:.2%}" if row[0] in share else ""] for row in _step_rows(found["seconds"])]
     profile = [[f"`{name}`", f"{value:.3f}"] for name, value in found["profile_seconds"].items()]
     return (
         f"## A step of SDXL at {found['pixels']} px\n\nThe UNet at full size, batch 1, one step; an SAE of "
         f"sdxl-unbox's size (n 5120, k 10), {FEATURES} features for each concept, those that fire nearest to "
-        f"{RATE:.0%} of the tokens. Median of {found['repeats']} runs. The last column is from a "
-        "profile: the part of one step that is spent in the edit; whole steps vary by more than that. "
+        f"{RATE:.0%} of the tokens. Median of {found['repeats']} rounds, in brackets from the least to the most. The "
+        "last column is from a profile: the part of one step that is spent in the edit; whole steps vary by more. "
         "Goals: a patched step at most 1.01 of a plain one, 16 concepts at most 1.05 of one.\n\n"
-        + table(["Patched", "Seconds", "Ratio to off", "Edit's share of the step"], rows)
+        + table([*STEP_COLUMNS, "Edit's share of the step"], rows)
         + "\n\nWhere the time of a patched step goes (self CPU seconds under the profiler):\n\n"
         + table(["Operation", "Seconds"], profile)
     )
+
+
+STEP_COLUMNS = ("Patched", "Seconds", "Ratio to off in the same round")
+
+
+def _step_rows(seconds: dict[str, list[float]]) -> list[list[str]]:
+    rows = []
+    for name, values in seconds.items():
+        to_off = ratios(seconds, name, "off")
+        spread = f" ({min(to_off):.3f} to {max(to_off):.3f})" if len(to_off) > 1 else ""
+        rows.append([name, f"{median(values):.2f}", "1" if name == "off" else f"{median(to_off):.3f}{spread}"])
+    return rows
 
 
 def _edit(found: list[dict[str, Any]], machine: dict[str, Any]) -> str:
@@ -144,20 +155,15 @@ def _loading(found: dict[str, Any], _machine: dict[str, Any]) -> str:
 
 
 def _compiling(found: dict[str, Any], _machine: dict[str, Any]) -> str:
-    seconds, counted = found["seconds"], found["counted"]
+    counted = found["counted"]
     rows = [
-        [
-            name,
-            f"{value:.2f}",
-            f"{value / seconds['off']:.3f}",
-            *(str(counted[name][key]) if name in counted else "" for key in ("graphs", "graph breaks")),
-        ]
-        for name, value in seconds.items()
+        [*row, *(str(counted[row[0]][key]) if row[0] in counted else "" for key in ("graphs", "graph breaks"))]
+        for row in _step_rows(found["seconds"])
     ]
     return (
         "## torch.compile\n\nThe same step at 512 px, compiled by Inductor in the order of the rows. Median of "
-        f"{found['repeats']} runs. To the compiler an edit is one operation in the UNet's only graph, and what it does "
-        "is asked for when it runs, so nothing is compiled again when the slider moves. Goals: at most two graph "
+        f"{found['repeats']} rounds. To the compiler an edit is one operation in the UNet's only graph, and what it "
+        "does is asked for when it runs, so nothing is compiled again when the slider moves. Goals: at most two graph "
         "breaks, an edited step at most 1.02 of a plain one.\n\n"
-        + table(["Patched", "Seconds", "Ratio to off", "Graphs compiled", "Graph breaks"], rows)
+        + table([*STEP_COLUMNS, "Graphs compiled", "Graph breaks"], rows)
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 
 
@@ -30,3 +30,13 @@ def time_in_turns(
 def interleaved(ways: Mapping[str, Callable[[], object]], repeats: int, warm_up: int = 1) -> dict[str, float]:
     """Median seconds of each of `ways`, which take turns, so that all meet the same conditions."""
     return {name: median(seconds) for name, seconds in time_in_turns(ways, repeats, warm_up).items()}
+
+
+def rounded(seconds: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
+    """To a millisecond, for JSON."""
+    return {name: [round(value, 3) for value in values] for name, values in seconds.items()}
+
+
+def ratios(seconds: Mapping[str, Sequence[float]], name: str, to: str) -> list[float]:
+    """Of `name` to `to`, round by round: what slows a round down is in both."""
+    return [value / base for value, base in zip(seconds[name], seconds[to], strict=True)]
