@@ -18,7 +18,7 @@ from .full_size import sdxl_model
 from .timing import rounded, time_in_turns
 
 D, N, K = 1280, 5120, 10
-CONCEPTS = (1, 4, 16)
+CONCEPTS = {"1 concept": 1, "4 concepts": 4, "16 concepts": 16}
 SIGMA = 5.0
 BLOCK = "output_blocks.1.1"
 
@@ -109,12 +109,12 @@ def patched(model: Any, sae: Any, sets: list[Any], multiplier: float = -20.0) ->
 def measure(pixels: int = 512, repeats: int = 9) -> dict[str, Any]:
     """Seconds of a step: off, and with each number of `CONCEPTS`; and of the edit by itself, inside such a step."""
     full = make(pixels)
-    sets = feature_sets(full, max(CONCEPTS))
+    sets = feature_sets(full, max(CONCEPTS.values()))
     models = {
         "off": full.model,
-        **{f"{count} concepts": patched(full.model, full.sae, sets[:count]) for count in CONCEPTS},
+        **{name: patched(full.model, full.sae, sets[:count]) for name, count in CONCEPTS.items()},
     }
-    plain, edited = step(full, full.model), step(full, models["1 concepts"])
+    plain, edited = step(full, full.model), step(full, models["1 concept"])
     if torch.equal(plain, edited):
         raise RuntimeError("Nothing was edited, so there is nothing to time.")
     if not torch.equal(step(full, full.model), plain):
@@ -145,7 +145,7 @@ def _edit(full: FullSize, models: dict[str, Any]) -> dict[str, Any]:
             averages = profiler.key_averages()
             edit = next(entry for entry in averages if entry.key == "saeuron edit")
             share[name] = round(edit.cpu_time_total / sum(e.self_cpu_time_total for e in averages), 5)
-            if name == "1 concepts":
+            if name == "1 concept":
                 top = sorted(averages, key=lambda e: -e.self_cpu_time_total)[:8]
                 operations = {e.key: round(e.self_cpu_time_total / 1e6, 3) for e in top}
     finally:

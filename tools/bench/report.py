@@ -46,9 +46,9 @@ def _overhead(found: dict[str, Any], _machine: dict[str, Any]) -> str:
     return (
         f"## A step of SDXL at {found['pixels']} px\n\nThe UNet at full size, batch 1, one step; an SAE of "
         f"sdxl-unbox's size (n 5120, k 10), {FEATURES} features for each concept, those that fire nearest to "
-        f"{RATE:.0%} of the tokens. Median of {found['repeats']} rounds, in brackets from the least to the most. The "
-        "last column is from a profile: the part of one step that is spent in the edit; whole steps vary by more. "
-        "Goals: a patched step at most 1.01 of a plain one, 16 concepts at most 1.05 of one.\n\n"
+        f"{RATE:.0%} of the tokens. {_rounds(found['repeats'])} The last column is from a profile: the part of one "
+        "step that is spent in the edit; whole steps vary by more. Goals: a patched step at most 1.01 of a plain one, "
+        "16 concepts at most 1.05 of one.\n\n"
         + table([*STEP_COLUMNS, "Edit's share of the step"], rows)
         + "\n\nWhere the time of a patched step goes (self CPU seconds under the profiler):\n\n"
         + table(["Operation", "Seconds"], profile)
@@ -56,6 +56,10 @@ def _overhead(found: dict[str, Any], _machine: dict[str, Any]) -> str:
 
 
 STEP_COLUMNS = ("Patched", "Seconds", "Ratio to off in the same round")
+
+
+def _rounds(repeats: int) -> str:
+    return "One round." if repeats == 1 else f"Median of {repeats} rounds, in brackets from the least to the most."
 
 
 def _step_rows(seconds: dict[str, list[float]]) -> list[list[str]]:
@@ -161,8 +165,8 @@ def _compiling(found: dict[str, Any], _machine: dict[str, Any]) -> str:
         for row in _step_rows(found["seconds"])
     ]
     return (
-        "## torch.compile\n\nThe same step at 512 px, compiled by Inductor in the order of the rows. Median of "
-        f"{found['repeats']} rounds. To the compiler an edit is one operation in the UNet's only graph, and what it "
+        "## torch.compile\n\nThe same step at 512 px, compiled by Inductor in the order of the rows. "
+        f"{_rounds(found['repeats'])} To the compiler an edit is one operation in the UNet's only graph, and what it "
         "does is asked for when it runs, so nothing is compiled again when the slider moves. Goals: at most two graph "
         "breaks, an edited step at most 1.02 of a plain one.\n\n"
         + table([*STEP_COLUMNS, "Graphs compiled", "Graph breaks"], rows)
