@@ -50,6 +50,7 @@ USED: dict[str, tuple[str, ...]] = {
         "models_dir",
     ),
     "latent_preview": ("get_previewer",),
+    "torch.library": ("custom_op",),
 }
 
 
@@ -58,7 +59,7 @@ def check_host() -> None:
     if missing := list(_missing()):
         raise ImportError(
             f"SAeUron needs ComfyUI {FLOOR} or newer; this is {_version()} and lacks {', '.join(missing)}. "
-            "Update ComfyUI; if it is newer than this pack, update the pack, too."
+            "Update ComfyUI, and torch with it; if it is newer than this pack, update the pack, too."
         )
 
 
