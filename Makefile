@@ -24,7 +24,7 @@ help:
 	@echo "make pictures  the pictures of README and help pages, icon and banner"
 	@echo "make serve   ComfyUI with this pack in a browser (ARGS='--port 8200' for another port)"
 	@echo "make test    all tests (ARGS='-k name' for some of them)"
-	@echo "make soak    the long tests, into docs/reliability.md; half an hour (ARGS='kills --cases 20' for a part)"
+	@echo "make soak    the long tests, into docs/reliability.md; a quarter of an hour (ARGS='kills --cases 20' for a part)"
 	@echo "make lint    ruff and mypy"
 	@echo "make clean   remove caches and output/demo; .venv, .host and the rest of output stay"
 

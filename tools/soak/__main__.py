@@ -34,9 +34,9 @@ def traces(prompts: int) -> Outcome:
 
 
 PARTS = {
-    "traces": Part("prompts with edits on, off, chained, interrupted; plain pictures stay the same", traces, 300),
+    "traces": Part("prompts with edits on, off, chained, interrupted; plain pictures stay the same", traces, 1000),
     "kills": Part("kills while saving; the file is the old one or the new one", kill_while_saving, 100),
-    "damage": Part("damaged and hostile files, read whole or refused with a message", read_damaged_files, 6),
+    "damage": Part("damaged and hostile files, read whole or refused with a message", read_damaged_files, 20),
 }
 
 
