@@ -80,6 +80,16 @@ def test_each_edit_in_turn_on_one_compiled_unet(miniature, compiler, edits, firs
     assert compiler["stats"]["unique_graphs"] <= 6
 
 
+def test_batches_sizes_and_guidance_in_turn(miniature, compiler, edits):
+    model = miniature[0]
+    base = compiled(model, "eager")
+    for shot in (SHOT, SHOT._replace(cfg=2.0, batch=2, width=160, height=224), SHOT._replace(batch=2), SHOT):
+        for name in ("plain", "concept"):
+            expected = sample(miniature, edits[name](model), shot)
+            assert torch.equal(sample(miniature, edits[name](base), shot), expected), (name, shot)
+    assert not compiler["graph_break"]
+
+
 def test_a_block_that_is_compiled_in_place(miniature, compiler, edits, monkeypatch):
     model = miniature[0]
     plain, expected = (sample(miniature, edits[name](model), SHOT) for name in ("plain", "concept"))
