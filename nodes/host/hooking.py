@@ -74,11 +74,11 @@ class HookedUNet:
         unet = uncompiled(executor.class_obj.diffusion_model)
         options = kwargs.get("transformer_options") or (args[5] if len(args) > 5 else {})
         outer = _HOOKS.get()
-        hooks = [partial(_hook, reader, options) for _, reader in self._readers]
         with ExitStack() as undo:
+            hooks = (partial(_hook, reader, options) for _, reader in self._readers)
             undo.callback(_HOOKS.reset, _HOOKS.set((*outer, *hooks)))
-            for number, ((path, _), hook) in enumerate(zip(self._readers, hooks, strict=True), len(outer)):
-                undo.callback(_replace_forward(unet.get_submodule(path), hook, number))
+            for number, (path, _) in enumerate(self._readers, len(outer)):
+                undo.callback(_replace_forward(unet.get_submodule(path), number))
             return executor(*args, **kwargs)
 
 
@@ -113,16 +113,15 @@ _HOOKS: ContextVar[tuple[Hook, ...]] = ContextVar("hooks", default=())
 """Those of the call that runs now: compiled code keeps numbers, but nothing that belongs to one call."""
 
 
-def _replace_forward(block: nn.Module, hook: Hook, number: int) -> Callable[[], None]:
-    """Let `hook`, which is `number` in `_HOOKS`, act on what `block` gives; returns what undoes it."""
+def _replace_forward(block: nn.Module, number: int) -> Callable[[], None]:
+    """Let the hook of this `number` act on what `block` gives; returns what undoes it."""
     inner = block.forward
     replaced_before = "forward" in vars(block)
 
     def forward(block_input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         block_output = inner(block_input, *args, **kwargs)
-        if torch.compiler.is_compiling():
-            return _numbered_hook(block_input, block_output, number)
-        return hook(block_input, block_output)
+        run_hook = _run_hook_compiled if torch.compiler.is_compiling() else _run_hook
+        return run_hook(block_input, block_output, number)
 
     def undo() -> None:
         if replaced_before:
@@ -142,15 +141,19 @@ def _hook(reader: Reader, options: Mapping[str, Any], block_input: Tensor, block
     return edited.permute(0, 3, 1, 2).contiguous()  # BHWC -> BCHW
 
 
-def _numbered_hook_eagerly(block_input: Tensor, block_output: Tensor, number: int) -> Tensor:
+def _run_hook(block_input: Tensor, block_output: Tensor, number: int) -> Tensor:
+    return _HOOKS.get()[number](block_input, block_output)
+
+
+def _run_hook_into_copy(block_input: Tensor, block_output: Tensor, number: int) -> Tensor:
     # An operation must not return what it was given, and has to keep the memory layout that it announces.
-    return torch.empty_like(block_output).copy_(_HOOKS.get()[number](block_input, block_output))
+    return torch.empty_like(block_output).copy_(_run_hook(block_input, block_output, number))
 
 
 # CUDA graphs would repeat the kernels of the first call instead of asking what this call's are.
 _TAGS: dict[str, Any] = {"tags": (torch.Tag.cudagraph_unsafe,)} if hasattr(torch.Tag, "cudagraph_unsafe") else {}
-_numbered_hook = torch.library.custom_op("saeuron::hook", _numbered_hook_eagerly, mutates_args=(), **_TAGS)
-_numbered_hook.register_fake(lambda block_input, block_output, number: torch.empty_like(block_output))
+_run_hook_compiled = torch.library.custom_op("saeuron::hook", _run_hook_into_copy, mutates_args=(), **_TAGS)
+_run_hook_compiled.register_fake(lambda block_input, block_output, number: torch.empty_like(block_output))
 
 
 def current_sigma(options: Mapping[str, Any]) -> float:

@@ -13,6 +13,7 @@ from types import ModuleType
 import pytest
 import torch
 
+from support.host_graph import load_feature_set, load_sae
 from tools.host import host_path
 from tools.pack import pack as import_from_pack
 
@@ -55,12 +56,10 @@ def miniature(pack: ModuleType) -> tuple:
 
 @pytest.fixture(scope="session")
 def sae(pack: ModuleType):
-    loader = import_from_pack("nodes.load").SaeuronLoadSAE
     with torch.inference_mode():
-        return loader.execute("miniature-up_blocks.0.attentions.1.safetensors", *["from file"] * 3).result[0]
+        return load_sae()
 
 
 @pytest.fixture(scope="session")
 def cats(pack: ModuleType):
-    loader = import_from_pack("nodes.feature_sets").SaeuronLoadFeatureSet
-    return loader.execute("miniature/cats.json", "").result[0]
+    return load_feature_set("miniature/cats.json")

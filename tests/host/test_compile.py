@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from support.host_graph import Shot, hooked_blocks, sample, unlearn
+from support.host_graph import Shot, compiled, hooked_blocks, load_feature_set, load_sae, sample, unlearn
 from tools.pack import pack
 
 SHOT = Shot(steps=2)
@@ -36,11 +36,8 @@ def compiler(monkeypatch) -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def edits(sae, cats) -> dict[str, Callable[[Any], Any]]:
     """Name -> MODEL -> edited MODEL; each differs from the one before in one thing."""
-    load_set = pack("nodes.feature_sets").SaeuronLoadFeatureSet.execute
-    load_sae = pack("nodes.load").SaeuronLoadSAE.execute
-    other_sae = load_sae(f"miniature-{OTHER}.safetensors", *["from file"] * 3).result[0]
-    other_cats = load_set(f"miniature/{OTHER}/cats.json", "").result[0]
-    towers = load_set("miniature/towers.json", "").result[0]
+    other_sae, other_cats = load_sae(OTHER), load_feature_set(f"miniature/{OTHER}/cats.json")
+    towers = load_feature_set("miniature/towers.json")
 
     def elsewhere(model: Any) -> Any:
         return unlearn(model, other_sae, other_cats)
@@ -58,21 +55,13 @@ def edits(sae, cats) -> dict[str, Callable[[Any], Any]]:
     }
 
 
-def compiled(model: Any, backend: str) -> Any:
-    from comfy_api.torch_helpers import set_torch_compile_wrapper
-
-    wrapped = model.clone()
-    set_torch_compile_wrapper(model=wrapped, backend=backend)
-    return wrapped
-
-
 @pytest.mark.parametrize("first", ["compile", "edit"])
 def test_each_edit_in_turn_on_one_compiled_unet(miniature, compiler, edits, first):
     model = miniature[0]
     expected = {name: sample(miniature, edit(model), SHOT) for name, edit in edits.items()}
-    base = compiled(model, "eager")
+    base = compiled(model)
     for name in (*edits, *reversed(edits)):
-        patched = edits[name](base) if first == "compile" else compiled(edits[name](model), "eager")
+        patched = edits[name](base) if first == "compile" else compiled(edits[name](model))
         assert torch.equal(sample(miniature, patched, SHOT), expected[name]), name
     assert not compiler["graph_break"]
     assert not hooked_blocks(model)
@@ -82,7 +71,7 @@ def test_each_edit_in_turn_on_one_compiled_unet(miniature, compiler, edits, firs
 
 def test_batches_sizes_and_guidance_in_turn(miniature, compiler, edits):
     model = miniature[0]
-    base = compiled(model, "eager")
+    base = compiled(model)
     for shot in (SHOT, SHOT._replace(cfg=2.0, batch=2, width=160, height=224), SHOT._replace(batch=2), SHOT):
         for name in ("plain", "concept"):
             expected = sample(miniature, edits[name](model), shot)
@@ -101,7 +90,7 @@ def test_a_block_that_is_compiled_in_place(miniature, compiler, edits, monkeypat
 
 
 def test_errors_of_an_edit_come_through(miniature, compiler, sae, cats, monkeypatch):
-    patched = compiled(unlearn(miniature[0], sae, cats), "eager")
+    patched = compiled(unlearn(miniature[0], sae, cats))
     errors = pack("saeuron.errors")
 
     def fail(*_: object) -> None:
@@ -120,7 +109,12 @@ def test_inductor(miniature, compiler, edits):
     plain, expected = (sample(miniature, edits[name](model), shot) for name in ("plain", "concept"))
     assert (expected - plain).abs().max() > 100 * ROUNDING
     base = compiled(model, "inductor")
-    for name, picture in (("plain", plain), ("concept", expected), ("plain", plain)):
-        assert torch.allclose(sample(miniature, edits[name](base), shot), picture, rtol=0, atol=ROUNDING), name
+    for patched, picture in (
+        (base, plain),
+        (edits["concept"](base), expected),
+        (compiled(edits["concept"](model), "inductor"), expected),
+        (base, plain),
+    ):
+        assert torch.allclose(sample(miniature, patched, shot), picture, rtol=0, atol=ROUNDING)
     assert torch.equal(sample(miniature, model, shot), plain)
     assert not compiler["graph_break"]

@@ -5,11 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from support.host_graph import Shot, sample, unlearn
+from support.host_graph import Shot, load_sae, sample, unlearn
 from tools.pack import pack
 
 SHOT = Shot(steps=2, cfg=2.0)
-FROM_FILE = ["from file"] * 3
 
 
 @pytest.fixture
@@ -27,8 +26,7 @@ def no_room(monkeypatch):
 
 def test_the_picture_is_the_same_where_nothing_stays_loaded(miniature, sae, cats, no_room, monkeypatch):
     loaded = tuple(pack("nodes.load").SaeuronLoadMiniature.execute().result)
-    loader = pack("nodes.load").SaeuronLoadSAE
-    own_sae = loader.execute("miniature-up_blocks.0.attentions.1.safetensors", *FROM_FILE).result[0]
+    own_sae = load_sae()
     patched = unlearn(loaded[0], own_sae, cats)
     edited = sample(loaded, patched, SHOT)
     plain = sample(loaded, loaded[0], SHOT)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from support.host_graph import Shot, Spy, hooked_blocks, sample, unlearn
+from support.host_graph import Shot, Spy, hooked_blocks, load_feature_set, load_sae, sample, unlearn
 from tools.pack import pack
 
 SHOTS = [
@@ -130,7 +130,7 @@ def test_chained_concepts_share_one_wrapper_and_one_encode(miniature, sae, cats)
     from comfy.patcher_extension import WrappersMP
 
     model = miniature[0]
-    towers = pack("nodes.feature_sets").SaeuronLoadFeatureSet.execute("miniature/towers.json", "").result[0]
+    towers = load_feature_set("miniature/towers.json")
     both = unlearn(unlearn(model, sae, cats), sae, towers)
     turned = unlearn(unlearn(model, sae, towers), sae, cats)
     assert len(both.get_wrappers(WrappersMP.APPLY_MODEL, "saeuron")) == 1
@@ -145,9 +145,8 @@ def test_chained_concepts_share_one_wrapper_and_one_encode(miniature, sae, cats)
 
 
 def test_two_loaded_copies_of_one_sae_encode_once(miniature, sae, cats):
-    loader = pack("nodes.load").SaeuronLoadSAE
-    again = loader.execute("miniature-up_blocks.0.attentions.1.safetensors", *["from file"] * 3).result[0]
-    towers = pack("nodes.feature_sets").SaeuronLoadFeatureSet.execute("miniature/towers.json", "").result[0]
+    again = load_sae()
+    towers = load_feature_set("miniature/towers.json")
     model, encodes = miniature[0], []
     handles = [s.module.encoder.register_forward_hook(lambda *_: encodes.append(1)) for s in (sae, again)]
     with Spy(model) as spy:

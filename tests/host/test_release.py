@@ -8,16 +8,11 @@ import weakref
 import pytest
 import torch
 
-from support.host_graph import Shot, hooked_blocks, sample, unlearn
+from support.host_graph import Shot, hooked_blocks, load_sae, sample, unlearn
 from tools.pack import pack
 
 SHOT = Shot(steps=2)
 HOOKPOINTS = ("up_blocks.0.attentions.0", "mid_block.attentions.0", "down_blocks.2.attentions.1")
-
-
-def load(hookpoint: str):
-    loader = pack("nodes.load").SaeuronLoadSAE
-    return loader.execute(f"miniature-{hookpoint}.safetensors", *["from file"] * 3).result[0]
 
 
 def edited(model, sae):
@@ -37,7 +32,7 @@ def test_nothing_is_left_on_base_and_clones(miniature, sae, cats):
     sibling = model.clone()
     plain = sample(miniature, model, SHOT)
     for hookpoint in HOOKPOINTS:
-        sample(miniature, edited(unlearn(sibling, sae, cats), load(hookpoint)), SHOT)
+        sample(miniature, edited(unlearn(sibling, sae, cats), load_sae(hookpoint)), SHOT)
     for clean in (model, sibling, model.clone()):
         assert_clean(clean)
         assert torch.equal(sample(miniature, clean, SHOT), plain)
@@ -47,7 +42,7 @@ def test_nothing_is_left_on_base_and_clones(miniature, sae, cats):
 def test_an_sae_is_released_with_the_last_model_that_used_it(miniature, hookpoint):
     import comfy.model_management
 
-    sae = load(hookpoint)
+    sae = load_sae(hookpoint)
     gone = [weakref.ref(sae.module), weakref.ref(sae.patcher)]
     patched = edited(miniature[0], sae)
     sample(miniature, patched, SHOT)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from support.codes import TENSORS
+from support.host_graph import load_sae
 from tools.pack import pack
 
 PROMPTS = "\n".join(f"a cat number {number}" for number in range(7))
@@ -124,8 +125,7 @@ def test_weights_that_changed_begin_anew(host, miniature, sae):
 
 
 def test_another_sae_begins_anew(host, miniature, sae):
-    loader = pack("nodes.load").SaeuronLoadSAE
-    other = loader.execute("miniature-mid_block.attentions.0.safetensors", *["from file"] * 3).result[0]
+    other = load_sae("mid_block.attentions.0")
     interrupted(host, miniature, sae, 8)
     assert collect(miniature, other).sae == other.identity
     assert host.seen[0] == 2

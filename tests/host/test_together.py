@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from support.host_graph import Shot, sample, unlearn
+from support.host_graph import Shot, compiled, sample, unlearn
 
 SHOT = Shot(steps=2, cfg=2.0)
 
@@ -63,15 +63,6 @@ def merged(model: Any) -> Any:
     from comfy_extras.nodes_model_merging import ModelMergeSimple
 
     return ModelMergeSimple().merge(model, lora(model), 0.5)[0]
-
-
-def compiled(model: Any) -> Any:
-    """The backend that compiles nothing, but puts torch's wrapper in place."""
-    from comfy_api.torch_helpers import set_torch_compile_wrapper
-
-    wrapped = model.clone()
-    set_torch_compile_wrapper(model=wrapped, backend="eager")
-    return wrapped
 
 
 COMPANIONS: dict[str, Callable[[Any], Any]] = {

@@ -45,6 +45,26 @@ def sample(
     )  # fmt: skip
 
 
+def load_sae(hookpoint: str = "up_blocks.0.attentions.1") -> Any:
+    """The node Load SAE on one of the miniature's."""
+    loader = pack("nodes.load").SaeuronLoadSAE
+    return loader.execute(f"miniature-{hookpoint}.safetensors", *["from file"] * 3).result[0]
+
+
+def load_feature_set(file: str) -> Any:
+    """The node Load Feature Set; `file` as its menu names it."""
+    return pack("nodes.feature_sets").SaeuronLoadFeatureSet.execute(file, "").result[0]
+
+
+def compiled(model: Any, backend: str = "eager") -> Any:
+    """The host's torch.compile; by default with the backend that compiles nothing, but puts the wrapper in place."""
+    from comfy_api.torch_helpers import set_torch_compile_wrapper
+
+    wrapped = model.clone()
+    set_torch_compile_wrapper(model=wrapped, backend=backend)
+    return wrapped
+
+
 def unlearn(model: Any, sae: Any, feature_set: Any, multiplier: float = -20.0, **options: Any) -> Any:
     """The node Unlearn with its defaults."""
     defaults = {"mode": "exact", "rule": "gamma-mu", "start_percent": 0.0, "end_percent": 1.0, "halves": "both"}

@@ -120,7 +120,7 @@ def measure(pixels: int = 512, repeats: int = 9) -> dict[str, Any]:
     if not torch.equal(step(full, full.model), plain):
         raise RuntimeError("The patch left something in the model.")
     seconds = time_in_turns({name: partial(step, full, model) for name, model in models.items()}, repeats, warm_up=0)
-    return {"pixels": pixels, "repeats": repeats, "seconds": rounded(seconds), **_edit(full, models)}
+    return {"pixels": pixels, "seconds": rounded(seconds), **_edit(full, models)}
 
 
 def _edit(full: FullSize, models: dict[str, Any]) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def _overhead(found: dict[str, Any], _machine: dict[str, Any]) -> str:
     return (
         f"## A step of SDXL at {found['pixels']} px\n\nThe UNet at full size, batch 1, one step; an SAE of "
         f"sdxl-unbox's size (n 5120, k 10), {FEATURES} features for each concept, those that fire nearest to "
-        f"{RATE:.0%} of the tokens. {_rounds(found['repeats'])} The last column is from a profile: the part of one "
+        f"{RATE:.0%} of the tokens. {_rounds(found['seconds'])} The last column is from a profile: the part of one "
         "step that is spent in the edit; whole steps vary by more. Goals: a patched step at most 1.01 of a plain one, "
         "16 concepts at most 1.05 of one.\n\n"
         + table([*STEP_COLUMNS, "Edit's share of the step"], rows)
@@ -58,7 +58,8 @@ def _overhead(found: dict[str, Any], _machine: dict[str, Any]) -> str:
 STEP_COLUMNS = ("Patched", "Seconds", "Ratio to off in the same round")
 
 
-def _rounds(repeats: int) -> str:
+def _rounds(seconds: dict[str, list[float]]) -> str:
+    repeats = len(seconds["off"])
     return "One round." if repeats == 1 else f"Median of {repeats} rounds, in brackets from the least to the most."
 
 
@@ -128,12 +129,12 @@ def _collecting(found: dict[str, Any], _machine: dict[str, Any]) -> str:
 
 
 def _slider(found: dict[str, Any], machine: dict[str, Any]) -> str:
-    parts, floor = found["milliseconds"], 1000 * found["decoding_gflop"] / machine["gflops"]
-    whole = parts["whole"]
+    steps, decoding, whole = (found["milliseconds"][part] for part in ("steps", "decoding", "whole"))
+    floor = 1000 * found["decoding_gflop"] / machine["gflops"]
     parts = {
-        "The sampler's 8 steps": parts["steps"],
-        "Decoding the latent": parts["decoding"],
-        "The rest: queue, Unlearn, around the steps, preview": whole - parts["steps"] - parts["decoding"],
+        "The sampler's 8 steps": steps,
+        "Decoding the latent": decoding,
+        "The rest: queue, Unlearn, around the steps, preview": whole - steps - decoding,
         "Whole": whole,
     }
     rows = [[name, f"{value:.0f}", f"{value / whole:.0%}"] for name, value in parts.items()]
@@ -166,7 +167,7 @@ def _compiling(found: dict[str, Any], _machine: dict[str, Any]) -> str:
     ]
     return (
         "## torch.compile\n\nThe same step at 512 px, compiled by Inductor in the order of the rows. "
-        f"{_rounds(found['repeats'])} To the compiler an edit is one operation in the UNet's only graph, and what it "
+        f"{_rounds(found['seconds'])} To the compiler an edit is one operation in the UNet's only graph, and what it "
         "does is asked for when it runs, so nothing is compiled again when the slider moves. Goals: at most two graph "
         "breaks, an edited step at most 1.02 of a plain one.\n\n"
         + table([*STEP_COLUMNS, "Graphs compiled", "Graph breaks"], rows)
