@@ -5,7 +5,7 @@ from __future__ import annotations
 from comfy_api.v0_0_2 import io, ui
 from torch import Tensor
 
-from ..saeuron.comparison import side_by_side
+from ..saeuron.figures.comparison import side_by_side
 from .host.pictures import as_image, to_pixels
 from .host.sockets import CATEGORY
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 from comfy_api.v0_0_2 import io
 
-from ..saeuron.feature_set import FeatureSet
-from ..saeuron.tables import feature_set_table
+from ..saeuron.features.feature_set import FeatureSet
+from ..saeuron.figures.tables import feature_set_table
 from .host.pictures import as_image
 from .host.report import show_text
 from .host.sockets import FEATURE_SET, FEATURES, SAE, HostedSAE
@@ -35,7 +35,7 @@ class SaeuronFeatureReport(io.ComfyNode):
 
     @classmethod
     def execute(cls, feature_set: FeatureSet, sae: HostedSAE | None = None) -> io.NodeOutput:
-        from ..saeuron.evaluation.figures import feature_bars
+        from ..saeuron.figures.plots import feature_bars
 
         labels: Mapping[int, str] = {}
         if sae is not None:

@@ -8,10 +8,10 @@ from typing import Any
 from comfy_api.v0_0_2 import io
 
 from ..saeuron.errors import SaeuronError
-from ..saeuron.feature_set import FeatureSet
-from ..saeuron.selection import SelectionSettings, select_features
-from ..saeuron.statistics import ActivationStatistics
-from ..saeuron.tables import feature_set_table
+from ..saeuron.features.feature_set import FeatureSet
+from ..saeuron.features.selection import SelectionSettings, select_features
+from ..saeuron.features.statistics import ActivationStatistics
+from ..saeuron.figures.tables import feature_set_table
 from .host.folders import find_feature_set, fingerprint, list_feature_sets, own_feature_set
 from .host.report import show_text
 from .host.sockets import CATEGORY, FEATURE_SET, STATISTICS

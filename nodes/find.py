@@ -8,9 +8,9 @@ from comfy_api.v0_0_2 import io
 from torch import Tensor
 
 from ..saeuron.errors import SaeuronError
-from ..saeuron.evaluation.painting import shots_of
-from ..saeuron.finding import FeatureFinder, features_by_index, parse_indices
-from ..saeuron.tables import feature_set_table
+from ..saeuron.features.finding import FeatureFinder, features_by_index, parse_indices
+from ..saeuron.figures.tables import feature_set_table
+from ..saeuron.shots import shots_of
 from .host.recording import record_pictures
 from .host.report import show_text
 from .host.sampling import SamplingSettings, sampling_inputs, schedule

@@ -8,12 +8,12 @@ import numpy as np
 from comfy_api.v0_0_2 import io
 
 from ..saeuron.errors import SaeuronError
-from ..saeuron.evaluation.painting import Shot, shots_of
-from ..saeuron.feature_set import FeatureSet
-from ..saeuron.finding import features_by_index
-from ..saeuron.heatmaps import VIEWS, ActivationMaps, Heatmap, as_mask, features_of, patch_around_peak
-from ..saeuron.labels import named
+from ..saeuron.features.feature_set import FeatureSet
+from ..saeuron.features.finding import features_by_index
+from ..saeuron.features.heatmaps import VIEWS, ActivationMaps, Heatmap, as_mask, features_of, patch_around_peak
 from ..saeuron.prompts import parse_prompts
+from ..saeuron.sae.labels import named
+from ..saeuron.shots import Shot, shots_of
 from .host.pictures import as_image, to_pixels
 from .host.recording import record_pictures
 from .host.report import show_text
@@ -72,7 +72,7 @@ class SaeuronFeatureHeatmap(io.ComfyNode):
         height: int,
         seed: int,
     ) -> io.NodeOutput:
-        from ..saeuron.evaluation.figures import heatmap_overlays
+        from ..saeuron.figures.plots import heatmap_overlays
 
         feature_set.check_sae(sae.identity)
         find_site(model, sae.identity)
@@ -134,7 +134,7 @@ class SaeuronFeatureExamples(io.ComfyNode):
         height: int,
         seed: int,
     ) -> io.NodeOutput:
-        from ..saeuron.evaluation.figures import example_grid
+        from ..saeuron.figures.plots import example_grid
 
         find_site(model, sae.identity)
         features_by_index(sae.identity, [feature], "")  # refuses what the SAE does not have

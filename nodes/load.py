@@ -6,11 +6,11 @@ from typing import Any
 
 from comfy_api.v0_0_2 import io
 
-from ..saeuron.base_models import BASE_MODELS
-from ..saeuron.checkpoints import Placement, load_sae
-from ..saeuron.hookpoints import FAMILIES, canonical_name, hookpoints_of
-from ..saeuron.labels import labels_path, read_labels
-from ..saeuron.sae import KINDS
+from ..saeuron.sae.base_models import BASE_MODELS
+from ..saeuron.sae.files import Placement, load_sae
+from ..saeuron.sae.hookpoints import FAMILIES, canonical_name, hookpoints_of
+from ..saeuron.sae.labels import labels_path, read_labels
+from ..saeuron.sae.model import KINDS
 from .host.folders import find_sae, fingerprint, list_saes
 from .host.sockets import CATEGORY, SAE, HostedSAE
 

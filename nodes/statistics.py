@@ -8,9 +8,9 @@ from typing import Any
 from comfy_api.v0_0_2 import io
 
 from ..saeuron.errors import SaeuronError
-from ..saeuron.evaluation.painting import shots_of
+from ..saeuron.features.statistics import ActivationStatistics
 from ..saeuron.prompts import parse_prompts
-from ..saeuron.statistics import ActivationStatistics
+from ..saeuron.shots import shots_of
 from .host.batches import BatchSampler
 from .host.recording import with_recorder
 from .host.sampling import SamplingSettings, sampling_inputs

@@ -7,10 +7,10 @@ from typing import Any
 from comfy_api.v0_0_2 import io
 from torch import Tensor
 
+from ..saeuron.edits.intervention import HALVES
+from ..saeuron.edits.steering import Steering, parse_strengths
 from ..saeuron.errors import SaeuronError
-from ..saeuron.intervention import HALVES
-from ..saeuron.steering import Steering, parse_strengths
-from ..saeuron.tables import strength_table
+from ..saeuron.figures.tables import strength_table
 from .host.hooking import Preview
 from .host.patching import Patch, add_patch
 from .host.report import node_id_of, show_text

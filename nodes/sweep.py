@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from comfy_api.v0_0_2 import io
 
+from ..saeuron.edits.intervention import MODES, RULES, Intervention
 from ..saeuron.evaluation.sweep import Subjects, Sweep, subjects_of, sweep_rows, sweep_table
-from ..saeuron.feature_set import FeatureSet
-from ..saeuron.intervention import MODES, RULES, Intervention
+from ..saeuron.features.feature_set import FeatureSet
 from ..saeuron.prompts import parse_multipliers, parse_prompts
 from .host.painting import HostPainter
 from .host.pictures import as_image, embed
@@ -126,7 +126,7 @@ class SaeuronMultiplierSweep(io.ComfyNode):
 
 def _grid(sweep: Sweep, subjects: Subjects, seeds: int) -> np.ndarray:
     """One row per prompt with its first seed."""
-    from ..saeuron.evaluation.figures import picture_grid
+    from ..saeuron.figures.plots import picture_grid
 
     shots = [*subjects.concept, *subjects.others][::seeds]
     drawn = [p.concept if p.others is None else np.concatenate([p.concept, p.others]) for p in sweep.pictures]
@@ -136,7 +136,7 @@ def _grid(sweep: Sweep, subjects: Subjects, seeds: int) -> np.ndarray:
 
 
 def _outputs(node: Any, sweep: Sweep, subjects: Subjects, seeds: int, concept: str) -> io.NodeOutput:
-    from ..saeuron.evaluation.figures import sweep_plot
+    from ..saeuron.figures.plots import sweep_plot
 
     rows, table = sweep_rows(sweep.points), sweep_table(sweep.points)
     pictures = len(subjects.concept), len(subjects.others)

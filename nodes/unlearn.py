@@ -6,10 +6,10 @@ from typing import Any
 
 from comfy_api.v0_0_2 import io
 
+from ..saeuron.edits.intervention import HALVES, MODES, RULES, Intervention
 from ..saeuron.errors import SaeuronError
-from ..saeuron.feature_set import FeatureSet
-from ..saeuron.intervention import HALVES, MODES, RULES, Intervention
-from ..saeuron.tables import effective_factor_table
+from ..saeuron.features.feature_set import FeatureSet
+from ..saeuron.figures.tables import effective_factor_table
 from .host.hooking import Preview
 from .host.patching import Patch, add_patch
 from .host.report import node_id_of, show_text

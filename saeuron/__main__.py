@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from .commands import download, drawing, files, judging, reproduce
+from .cli import download, drawing, files, judging, reproduce
 from .errors import SaeuronError
 from .json_text import format_json
 

@@ -17,8 +17,8 @@ import numpy as np
 from PIL import Image
 
 from saeuron.evaluation.classifier import Classifier
-from saeuron.evaluation.figures import picture_grid
 from saeuron.evaluation.metrics import accuracy, unlearning_accuracy
+from saeuron.figures.plots import picture_grid
 from saeuron.prompts import read_prompts
 from tools.host import REPOSITORY
 from tools.server import ComfyServer

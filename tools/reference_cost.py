@@ -17,13 +17,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from saeuron.checkpoints import load_sae
-from saeuron.commands.options import MINIATURE_SAE
-from saeuron.finding import features_by_index
-from saeuron.intervention import Intervention
+from saeuron.cli.options import MINIATURE_SAE
+from saeuron.edits.intervention import Intervention
+from saeuron.features.finding import features_by_index
 from saeuron.reference.miniature import build_unet
 from saeuron.reference.tracing import POSITIVE, Reader, TracedUNet, intervening
-from saeuron.sae import SAEIdentity, SparseAutoencoder
+from saeuron.sae.files import load_sae
+from saeuron.sae.model import SAEIdentity, SparseAutoencoder
 from tools.bench.timing import time_in_turns
 
 HOOKPOINT = "up_blocks.0.attentions.1"

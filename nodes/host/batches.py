@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...saeuron.evaluation.painting import Shot
+from ...saeuron.shots import Shot
 from .sampling import Progress, SamplingSettings, encode_prompts, sample, schedule
 
 MAX_BATCH = 16

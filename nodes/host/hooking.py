@@ -22,8 +22,8 @@ import torch
 from torch import Tensor, nn
 
 from ...saeuron.errors import SaeuronError
+from ...saeuron.figures.tables import edited_tokens_table
 from ...saeuron.schedule import nearest_step
-from ...saeuron.tables import edited_tokens_table
 from .report import send_text
 from .unet import uncompiled
 

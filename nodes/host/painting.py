@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from ...saeuron.edits.intervention import Intervention
 from ...saeuron.errors import SaeuronError
-from ...saeuron.evaluation.painting import Shot
-from ...saeuron.intervention import Intervention
+from ...saeuron.shots import Shot
 from .batches import BatchSampler
 from .patching import Patch, add_patch
 from .pictures import to_pixels

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...saeuron.intervention import Intervention, intervene
-from ...saeuron.steering import Steering, steer
+from ...saeuron.edits.intervention import Intervention, intervene
+from ...saeuron.edits.steering import Steering, steer
 from .hooking import (
     KEY,
     RUN,

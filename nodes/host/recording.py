@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...saeuron.evaluation.painting import Shot
-from ...saeuron.sae import SparseCodes, read_tokens
+from ...saeuron.sae.model import SparseCodes, read_tokens
+from ...saeuron.shots import Shot
 from .batches import BatchSampler
 from .hooking import KEY, POSITIVE, HookedUNet, current_sigma, halves_of_rows
 from .sampling import SamplingSettings

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from comfy_api.v0_0_2 import io
 
 from ...saeuron.evaluation.classifier import Classifier
-from ...saeuron.sae import SAEIdentity, SparseAutoencoder
+from ...saeuron.sae.model import SAEIdentity, SparseAutoencoder
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher

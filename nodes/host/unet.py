@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from ...saeuron.base_models import check_fits, check_width
 from ...saeuron.errors import SaeuronError
-from ...saeuron.sae import SAEIdentity
+from ...saeuron.sae.base_models import check_fits, check_width
+from ...saeuron.sae.model import SAEIdentity
 
 SD15_CONTEXT = 768
 

@@ -10,8 +10,8 @@ import weakref
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from ...saeuron.evaluation.painting import Shot
-from ...saeuron.statistics import ActivationStatistics
+from ...saeuron.features.statistics import ActivationStatistics
+from ...saeuron.shots import Shot
 from .sampling import SamplingSettings, check_clip
 from .sockets import HostedSAE
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..shots import Shot
 from .artifacts import kernel_distance
 from .metrics import bootstrap, cosine_similarity
-from .painting import Shot
 
 DOMAINS = ("objects", "styles")
 

@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
+from ..edits.intervention import Intervention
 from ..errors import SaeuronError
-from ..intervention import Intervention
 from ..prompts import split_labels
+from ..shots import Painter, Shot, shots_of
 from .metrics import accuracy, cosine_similarity, unlearning_accuracy
-from .painting import Painter, Shot, shots_of
 
 Classify = Callable[[np.ndarray], Sequence[str]]
 """Labels of pictures uint8 [B, H, W, 3]."""

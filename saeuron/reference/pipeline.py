@@ -12,14 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..base_models import check_fits, check_width
-from ..checkpoints import LoadedSAE
+from ..edits.intervention import Intervention
 from ..errors import SaeuronError
-from ..evaluation.painting import Shot
-from ..intervention import Intervention
-from ..sae import SparseAutoencoder, read_tokens
+from ..features.statistics import ActivationStatistics
+from ..sae.base_models import check_fits, check_width
+from ..sae.files import LoadedSAE
+from ..sae.model import SparseAutoencoder, read_tokens
 from ..schedule import check_schedule
-from ..statistics import ActivationStatistics
+from ..shots import Shot
 from .models import DiffusersModel
 from .tracing import NEGATIVE, POSITIVE, Reader, TracedUNet, intervening
 

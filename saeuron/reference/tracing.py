@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..intervention import Intervention, intervene
-from ..sae import SparseAutoencoder
+from ..edits.intervention import Intervention, intervene
+from ..sae.model import SparseAutoencoder
 from . import require_nnsight
 
 POSITIVE, NEGATIVE = 0, 1

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import SaeuronError
-from ..sae import SparseAutoencoder
+from ..sae.model import SparseAutoencoder
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,8 @@ def tokens(x: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("shot", SHOTS, ids=str)
 def test_every_call_of_the_block_is_edited_as_the_library_says(miniature, sae, cats, shot):
     model = miniature[0]
-    intervene = pack("saeuron.intervention").intervene
-    intervention = pack("saeuron.intervention").Intervention(cats, -20.0)
+    intervene = pack("saeuron.edits.intervention").intervene
+    intervention = pack("saeuron.edits.intervention").Intervention(cats, -20.0)
     before = sample(miniature, model, shot)
     with Spy(model) as spy:
         after = sample(miniature, unlearn(model, sae, cats), shot)
@@ -159,7 +159,7 @@ def test_two_loaded_copies_of_one_sae_encode_once(miniature, sae, cats):
 
 @pytest.mark.parametrize("mode", ["seed", "saeuron-code"])
 def test_published_modes_edit_every_call_by_their_formula(miniature, sae, cats, mode):
-    library = pack("saeuron.intervention")
+    library = pack("saeuron.edits.intervention")
     model = miniature[0]
     intervention = library.Intervention(cats, -1.0, mode)
     with Spy(model) as spy:

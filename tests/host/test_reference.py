@@ -27,7 +27,7 @@ def make(sae):
     """A `ReferencePipeline` of the miniature with some settings."""
     model = pack("saeuron.reference.miniature").load_miniature()
     library = pack("saeuron.reference.pipeline")
-    loaded = pack("saeuron.checkpoints").load_sae(
+    loaded = pack("saeuron.sae.model.files").load_sae(
         pack("nodes.host.folders").find_sae("miniature-up_blocks.0.attentions.1.safetensors")
     )
     assert loaded.identity == sae.identity
@@ -35,7 +35,7 @@ def make(sae):
 
 
 def shot_of(seed: int = 5, text: str = TEXT):
-    return pack("saeuron.evaluation.painting").Shot(text, seed)
+    return pack("saeuron.shots").Shot(text, seed)
 
 
 class Kept(list):
@@ -68,7 +68,7 @@ def test_nnsight_reads_at_the_hookpoint_what_the_hosts_hook_reads(miniature, mak
 @pytest.mark.parametrize("mode", MULTIPLIERS)
 def test_an_edited_step_is_the_hosts(miniature, sae, cats, make, mode):
     multiplier, pipeline = MULTIPLIERS[mode], make()
-    intervention = pack("saeuron.intervention").Intervention(cats, multiplier, mode)
+    intervention = pack("saeuron.edits.intervention").Intervention(cats, multiplier, mode)
     tracing = pack("saeuron.reference.tracing")
     kept = Kept(
         lambda sigma, rows: tracing.intervening(
@@ -86,7 +86,7 @@ def test_an_edited_step_is_the_hosts(miniature, sae, cats, make, mode):
 @pytest.mark.parametrize("halves", ["positive", "negative"])
 def test_an_edit_of_one_half_is_the_hosts_and_leaves_the_other_half_alone(miniature, sae, cats, make, halves, mode):
     multiplier, pipeline = MULTIPLIERS[mode], make(cfg=2.0)
-    intervention = pack("saeuron.intervention").Intervention(cats, multiplier, mode, halves=halves)
+    intervention = pack("saeuron.edits.intervention").Intervention(cats, multiplier, mode, halves=halves)
     tracing = pack("saeuron.reference.tracing")
     of_rows = [tracing.NEGATIVE, tracing.POSITIVE]  # the pipeline's order, which is the host's
     kept = Kept(
@@ -105,7 +105,7 @@ def test_an_edit_of_one_half_is_the_hosts_and_leaves_the_other_half_alone(miniat
 
 @pytest.mark.parametrize("halves", ["positive", "negative"])
 def test_a_guided_picture_with_an_edit_of_one_half_is_the_hosts(miniature, sae, cats, make, halves):
-    interventions = [pack("saeuron.intervention").Intervention(cats, MULTIPLIERS["exact"], halves=halves)]
+    interventions = [pack("saeuron.edits.intervention").Intervention(cats, MULTIPLIERS["exact"], halves=halves)]
     shots, negative = [shot_of(5), shot_of(6, OTHER)], "a dog in gray style"
     host = painter_of(miniature, sae, 2.0, len(shots), negative).draw(shots, interventions)
     pipeline = make(cfg=2.0, negative=negative)
@@ -146,7 +146,7 @@ def test_statistics_are_the_same_and_can_be_merged(statistics):
 
 
 def chosen(statistics, path: str):
-    selection = pack("saeuron.selection")
+    selection = pack("saeuron.features.selection")
     return replace(
         selection.select_features(*statistics[path], selection.SelectionSettings(tau=5, dead=0, overactive=1)),
         concept="cats",
@@ -159,7 +159,7 @@ def test_a_feature_set_of_either_path_gives_the_same_pictures_in_both(miniature,
     feature_set = chosen(statistics, path)
     other = chosen(statistics, "host" if path == "reference" else "reference")
     assert [f.index for f in feature_set.steps[0].features] == [f.index for f in other.steps[0].features]
-    intervention = pack("saeuron.intervention").Intervention(feature_set, MULTIPLIERS[mode], mode)
+    intervention = pack("saeuron.edits.intervention").Intervention(feature_set, MULTIPLIERS[mode], mode)
     shots = [shot_of(5), shot_of(6, OTHER)]
     reference = make().draw(shots, [intervention])
     assert_same_pictures(painter_of(miniature, sae, 1.0, len(shots)).draw(shots, [intervention]), reference)
@@ -183,7 +183,7 @@ def test_a_full_size_transformer_block_is_the_hosts():
         scale = parameter[0].numel() ** -0.5 if parameter.ndim > 1 else 0.1
         weights[name] = torch.empty(parameter.shape).uniform_(-1.7 * scale, 1.7 * scale, generator=generator)
     host.load_state_dict(weights, assign=True)
-    place = pack("saeuron.hookpoints").find_hookpoint("up.0.1", "sdxl")
+    place = pack("saeuron.sae.model.hookpoints").find_hookpoint("up.0.1", "sdxl")
     mapped = pack("saeuron.reference.layout").unet_to_diffusers(
         {f"{place.module}.{name}": tensor for name, tensor in weights.items()}
     )

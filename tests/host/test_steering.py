@@ -56,7 +56,7 @@ def test_a_mask_says_where_and_its_batch_for_which_picture(miniature, sae):
 def test_steering_and_unlearning_share_a_block_in_either_order(miniature, sae, cats):
     from comfy.patcher_extension import WrappersMP
 
-    library = pack("saeuron.intervention")
+    library = pack("saeuron.edits.intervention")
     model = miniature[0]
     first, second = (
         steer(unlearn(model, sae, cats), sae, "3: 9"),

@@ -37,7 +37,7 @@ def painter(miniature, sae, **changes):
 
 
 def shots(*pairs):
-    return [import_from_pack("saeuron.evaluation.painting").Shot(*pair) for pair in pairs]
+    return [import_from_pack("saeuron.shots").Shot(*pair) for pair in pairs]
 
 
 @pytest.mark.parametrize("cfg", [1.0, 2.0])
@@ -56,7 +56,7 @@ def test_the_painter_draws_what_the_sampler_node_draws(miniature, sae, cats):
     from nodes import KSampler, VAEDecode
 
     model, clip, vae = miniature
-    intervention = import_from_pack("saeuron.intervention").Intervention(cats, -20.0)
+    intervention = import_from_pack("saeuron.edits.intervention").Intervention(cats, -20.0)
     drawn = painter(miniature, sae).draw(shots(("a cat", 11)), [intervention])
     positive, negative = (clip.encode_from_tokens_scheduled(clip.tokenize(text)) for text in ("a cat", ""))
     latent = {"samples": torch.zeros(1, 4, 24, 24)}

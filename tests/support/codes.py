@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from saeuron.sae import SAEIdentity, SparseCodes
-from saeuron.statistics import ActivationStatistics
+from saeuron.features.statistics import ActivationStatistics
+from saeuron.sae.model import SAEIdentity, SparseCodes
 
 N, K = 7, 3
 SAE = SAEIdentity("ab" * 32, "sdxl-turbo", "up_blocks.0.attentions.1", "update", d=4, n=N, k=K)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from saeuron.sae import SparseAutoencoder
+from saeuron.sae.model import SparseAutoencoder
 
 
 def random_sae(d: int, n: int, k: int, seed: int) -> SparseAutoencoder:

@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from saeuron.intervention import code_change, edit_exact
+from saeuron.edits.intervention import code_change, edit_exact
 from tools.bench import dense
 from tools.bench.edit import RATE, make_case
 from tools.bench.timing import interleaved, ratios

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from saeuron.evaluation.benchmark import Concept, Figures, Probe, Sight, choose_multiplier, judge, kept_rows, mean_over
-from saeuron.evaluation.painting import Shot
+from saeuron.shots import Shot
 from tools.evaluation.plan import ALL, FULL, QUICK, TEST, VALIDATION, own_shots, probes
 from tools.miniature.drawings import STYLES
 

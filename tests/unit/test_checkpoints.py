@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from saeuron.checkpoints import Placement, load_sae, save_sae
 from saeuron.errors import SaeuronError
+from saeuron.sae.files import Placement, load_sae, save_sae
 from support.reference import random_sae
 from tools.sae_files import write_sparsify, write_unbox
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from saeuron.__main__ import main
-from saeuron.checkpoints import load_sae
-from saeuron.commands.options import MINIATURE_SAE
-from saeuron.feature_set import FeatureSet
-from saeuron.sae_formats import Placement
+from saeuron.cli.options import MINIATURE_SAE
+from saeuron.features.feature_set import FeatureSet
+from saeuron.sae.files import load_sae
+from saeuron.sae.formats import Placement
 from tools.sae_files import write_unbox
 
 COMMANDS = ("inspect", "collect", "select", "generate", "sweep", "evaluate", "convert", "download", "reproduce")

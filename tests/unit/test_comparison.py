@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from saeuron.comparison import GAP, side_by_side
 from saeuron.errors import SaeuronError
+from saeuron.figures.comparison import GAP, side_by_side
 
 
 def noise(count, height=40, width=64, seed=0):

@@ -16,8 +16,8 @@ from threading import Event, Thread
 import pytest
 
 from saeuron.__main__ import main
-from saeuron.checkpoints import load_sae
-from saeuron.commands.download import saes_in
+from saeuron.cli.download import saes_in
+from saeuron.sae.files import load_sae
 from tools.host import REPOSITORY
 from tools.sae_files import write_unbox
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from saeuron.errors import SaeuronError
-from saeuron.feature_set import Feature, FeatureSet, FeatureStep
-from saeuron.sae import SAEIdentity
+from saeuron.features.feature_set import Feature, FeatureSet, FeatureStep
+from saeuron.sae.model import SAEIdentity
 from support.examples import examples
 
 N = 50

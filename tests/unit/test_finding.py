@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from saeuron.errors import SaeuronError
-from saeuron.finding import FeatureFinder, features_by_index, parse_indices
+from saeuron.features.finding import FeatureFinder, features_by_index, parse_indices
+from saeuron.figures.tables import feature_set_table
 from saeuron.regions import token_weights, tokens_inside
-from saeuron.sae import SparseCodes
-from saeuron.tables import feature_set_table
+from saeuron.sae.model import SparseCodes
 from support.codes import SAE, SIGMAS, codes_of
 
 

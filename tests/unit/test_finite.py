@@ -7,14 +7,14 @@ import json
 import pytest
 import torch
 
-from saeuron.checkpoints import load_sae
+from saeuron.edits.intervention import MODES, Intervention, intervene
+from saeuron.edits.steering import Steering, steer
 from saeuron.errors import SaeuronError
-from saeuron.feature_set import Feature, FeatureSet, FeatureStep
-from saeuron.intervention import MODES, Intervention, intervene
-from saeuron.sae import SAEIdentity, SparseAutoencoder, SparseCodes
-from saeuron.sae_formats import Placement
-from saeuron.statistics import ActivationStatistics
-from saeuron.steering import Steering, steer
+from saeuron.features.feature_set import Feature, FeatureSet, FeatureStep
+from saeuron.features.statistics import ActivationStatistics
+from saeuron.sae.files import load_sae
+from saeuron.sae.formats import Placement
+from saeuron.sae.model import SAEIdentity, SparseAutoencoder, SparseCodes
 from support.reference import random_sae
 from tools.sae_files import write_sparsify, write_unbox
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from saeuron.errors import SaeuronError
-from saeuron.evaluation.figures import MAX_BARS, example_grid, feature_bars, heated, heatmap_overlays
-from saeuron.feature_set import Feature, FeatureSet, FeatureStep
-from saeuron.heatmaps import ActivationMaps, Heatmap, as_mask, features_of, patch_around_peak
-from saeuron.sae import SparseCodes
+from saeuron.features.feature_set import Feature, FeatureSet, FeatureStep
+from saeuron.features.heatmaps import ActivationMaps, Heatmap, as_mask, features_of, patch_around_peak
+from saeuron.figures.plots import MAX_BARS, example_grid, feature_bars, heated, heatmap_overlays
+from saeuron.sae.model import SparseCodes
 from support.codes import SAE, SIGMAS, codes_of
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from saeuron.errors import SaeuronError
-from saeuron.hookpoints import FAMILIES, SAEURON, SDXL_UNBOX, canonical_name, find_hookpoint, hookpoints_of
+from saeuron.sae.hookpoints import FAMILIES, SAEURON, SDXL_UNBOX, canonical_name, find_hookpoint, hookpoints_of
 
 # channel_mult and, per level, whether its blocks have transformers: the published UNet configurations.
 CONFIGURATIONS = {

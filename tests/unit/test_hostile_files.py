@@ -20,12 +20,12 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from saeuron.checkpoints import load_sae, save_sae
 from saeuron.errors import SaeuronError
-from saeuron.feature_set import Feature, FeatureSet, FeatureStep
+from saeuron.features.feature_set import Feature, FeatureSet, FeatureStep
+from saeuron.features.statistics import ActivationStatistics
 from saeuron.prompts import read_prompts
-from saeuron.sae_formats import Placement
-from saeuron.statistics import ActivationStatistics
+from saeuron.sae.files import load_sae, save_sae
+from saeuron.sae.formats import Placement
 from support.codes import SAE, SIGMAS, codes_of
 from support.examples import examples
 from support.reference import random_sae

@@ -7,10 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from saeuron.edits.intervention import MODES, RULES, FeatureEdit, Intervention, intervene, may_change
 from saeuron.errors import SaeuronError
-from saeuron.feature_set import Feature, FeatureSet, FeatureStep
-from saeuron.intervention import MODES, RULES, FeatureEdit, Intervention, intervene, may_change
-from saeuron.sae import SAEIdentity
+from saeuron.features.feature_set import Feature, FeatureSet, FeatureStep
+from saeuron.sae.model import SAEIdentity
 from support.reference import dense_codes, dense_decode, random_sae
 
 D, N, K = 12, 40, 6

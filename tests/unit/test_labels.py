@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from saeuron.errors import SaeuronError
-from saeuron.labels import labels_path, named, read_labels
+from saeuron.sae.labels import labels_path, named, read_labels
 
 N = 50
 

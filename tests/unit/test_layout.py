@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from saeuron.errors import SaeuronError
-from saeuron.hookpoints import hookpoints_of
 from saeuron.miniature.loading import load_weights
 from saeuron.reference import require_nnsight
 from saeuron.reference.layout import (
@@ -20,6 +19,7 @@ from saeuron.reference.layout import (
     unet_to_diffusers,
 )
 from saeuron.reference.miniature import build_autoencoder, build_text_encoder, build_unet
+from saeuron.sae.hookpoints import hookpoints_of
 
 
 def assert_same(a, b):

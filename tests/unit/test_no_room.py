@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from saeuron.checkpoints import save_sae
 from saeuron.errors import SaeuronError
-from saeuron.sae_formats import Placement
+from saeuron.sae.files import save_sae
+from saeuron.sae.formats import Placement
 from support.reference import random_sae
 from tools.soak import kills
 

@@ -9,16 +9,16 @@ import pytest
 import torch
 
 from saeuron.__main__ import main
-from saeuron.checkpoints import LoadedSAE, save_sae
+from saeuron.edits.intervention import MODES, Intervention
 from saeuron.errors import SaeuronError
-from saeuron.evaluation.painting import Shot
-from saeuron.feature_set import Feature, FeatureSet, FeatureStep
-from saeuron.intervention import MODES, Intervention
+from saeuron.features.feature_set import Feature, FeatureSet, FeatureStep
+from saeuron.features.selection import SelectionSettings, select_features
 from saeuron.reference.models import load_sdxl, model_of
 from saeuron.reference.pipeline import ReferencePipeline, ReferenceSettings
-from saeuron.sae import SAEIdentity
-from saeuron.sae_formats import Placement
-from saeuron.selection import SelectionSettings, select_features
+from saeuron.sae.files import LoadedSAE, save_sae
+from saeuron.sae.formats import Placement
+from saeuron.sae.model import SAEIdentity
+from saeuron.shots import Shot
 from support.reference import random_sae
 from support.tiny_pipeline import WIDTH, make_pipeline
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from saeuron.errors import SaeuronError
-from saeuron.sae import SAEIdentity, SparseAutoencoder
+from saeuron.sae.model import SAEIdentity, SparseAutoencoder
 from support.reference import dense_codes, random_sae
 
 

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from saeuron.errors import SaeuronError
-from saeuron.feature_set import FeatureSet
-from saeuron.sae import SAEIdentity, SparseCodes
-from saeuron.selection import SelectionSettings, score, select_features
-from saeuron.statistics import ActivationStatistics
+from saeuron.features.feature_set import FeatureSet
+from saeuron.features.selection import SelectionSettings, score, select_features
+from saeuron.features.statistics import ActivationStatistics
+from saeuron.sae.model import SAEIdentity, SparseCodes
 
 N = 6
 SAE = SAEIdentity("ab" * 32, "sdxl-turbo", "up_blocks.0.attentions.1", "update", d=4, n=N, k=N)

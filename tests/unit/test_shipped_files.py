@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from saeuron.checkpoints import load_sae
-from saeuron.feature_set import FeatureSet
+from saeuron.features.feature_set import FeatureSet
+from saeuron.features.statistics import ActivationStatistics
 from saeuron.miniature.architecture import DECISIVE
-from saeuron.statistics import ActivationStatistics
+from saeuron.sae.files import load_sae
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "feature_sets" / "miniature"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from saeuron.errors import SaeuronError
-from saeuron.feature_set import FeatureSet
+from saeuron.features.feature_set import FeatureSet
 from tools.soak import kills
 from tools.soak.__main__ import REPORT
 from tools.soak.table import HEADER, with_row

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from saeuron.errors import SaeuronError
-from saeuron.sae import SparseCodes
-from saeuron.statistics import ActivationStatistics
+from saeuron.features.statistics import ActivationStatistics
+from saeuron.sae.model import SparseCodes
 from support.codes import SAE, SIGMAS, TENSORS, K, N, assert_same, codes_of, collect
 
 # Any activation float32 has, from below the smallest normal number up to where sums stay below the exact range.

@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import save_file
 
 from saeuron.errors import SaeuronError
+from saeuron.features.statistics import ActivationStatistics
 from saeuron.files import read_safetensors
-from saeuron.sae import SAEIdentity
-from saeuron.statistics import ActivationStatistics
+from saeuron.sae.model import SAEIdentity
 from support.codes import SAE, SIGMAS, N, assert_same, codes_of
 
 

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from saeuron.edits.steering import Steering, parse_strengths, steer
 from saeuron.errors import SaeuronError
-from saeuron.steering import Steering, parse_strengths, steer
 from support.reference import random_sae
 
 D, N, K = 12, 40, 6

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
+from saeuron.edits.intervention import Intervention
 from saeuron.errors import SaeuronError
-from saeuron.evaluation.figures import picture_grid, sweep_plot
 from saeuron.evaluation.metrics import cosine_similarity
-from saeuron.evaluation.painting import Shot, shots_of
 from saeuron.evaluation.sweep import Subjects, Sweep, SweepPoint, subjects_of, sweep_rows, sweep_table
-from saeuron.feature_set import Feature, FeatureSet, FeatureStep
-from saeuron.intervention import Intervention
-from saeuron.sae import SAEIdentity
+from saeuron.features.feature_set import Feature, FeatureSet, FeatureStep
+from saeuron.figures.plots import picture_grid, sweep_plot
+from saeuron.sae.model import SAEIdentity
+from saeuron.shots import Shot, shots_of
 
 SET = FeatureSet("cats", SAEIdentity("", "", "", "", 4, 8, 2), {}, {}, (FeatureStep(None, (Feature(1),)),))
 ORDER = Intervention(SET, -1.0, rule="gamma")

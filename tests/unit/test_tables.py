@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from saeuron.steering import Steering
-from saeuron.tables import edited_tokens_table, strength_table
+from saeuron.edits.steering import Steering
+from saeuron.figures.tables import edited_tokens_table, strength_table
 
 
 def test_steps_with_the_same_numbers_share_a_line():

@@ -23,7 +23,7 @@ MANY = (10, 1000)
 class Collecting:
     def __init__(self, prompts: int, steps: int = 4, pixels: int = 192) -> None:
         texts = read_prompts(PROMPTS / VALIDATION / "cats.txt")
-        self._shots = pack("saeuron.evaluation.painting").shots_of(
+        self._shots = pack("saeuron.shots").shots_of(
             [f"{text} {n}" for n, text in enumerate((texts * prompts)[:prompts])], 1, 0
         )
         self._model, self._clip, _ = load_miniature("float32")
@@ -38,7 +38,8 @@ class Collecting:
     def collect(self) -> None:
         identity, sampler = self._sae.identity, self._sampler()
         site = pack("nodes.host.unet").find_site(self._model, identity)
-        statistics = pack("saeuron.statistics").ActivationStatistics(identity, sampler.sigmas[:-1].tolist(), {})
+        library = pack("saeuron.features.statistics")
+        statistics = library.ActivationStatistics(identity, sampler.sigmas[:-1].tolist(), {})
         with_recorder = pack("nodes.host.recording").with_recorder
         self._run(sampler, with_recorder(self._model, site, self._sae, statistics.add))
 

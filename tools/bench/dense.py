@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from saeuron.intervention import FeatureEdit
-from saeuron.sae import SparseAutoencoder
+from saeuron.edits.intervention import FeatureEdit
+from saeuron.sae.model import SparseAutoencoder
 
 
 def dense_codes(sae: SparseAutoencoder, x: Tensor) -> Tensor:

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from saeuron.intervention import FeatureEdit, edit_exact
-from saeuron.sae import SparseAutoencoder
+from saeuron.edits.intervention import FeatureEdit, edit_exact
+from saeuron.sae.model import SparseAutoencoder
 
 from . import dense
 from .memory import peak_mib, printed_by

@@ -53,7 +53,7 @@ def _hosted_sae() -> Any:
     with tempfile.TemporaryDirectory() as folder:
         published = Path(folder) / "unet.up_blocks.0.attentions.1_k10_hidden5120" / "final"
         write_unbox(published, D, N, K, with_moments=False)
-        loaded = pack("saeuron.checkpoints").load_sae(published, operations=comfy.ops.manual_cast)
+        loaded = pack("saeuron.sae.model.files").load_sae(published, operations=comfy.ops.manual_cast)
     cpu = torch.device("cpu")
     patcher = comfy.model_patcher.ModelPatcher(loaded.sae, load_device=cpu, offload_device=cpu)
     return pack("nodes.host.sockets").HostedSAE(patcher, loaded.identity)
@@ -79,7 +79,7 @@ def feature_sets(full: FullSize, concepts: int) -> list[Any]:
         step(full, full.model)
     finally:
         handle.remove()
-    library, codes = pack("saeuron.feature_set"), full.sae.module.encode(kept[0].permute(0, 2, 3, 1))
+    library, codes = pack("saeuron.features.feature_set"), full.sae.module.encode(kept[0].permute(0, 2, 3, 1))
     tokens = codes.indices[..., 0].numel()
     rates = torch.bincount(codes.indices.flatten(), minlength=N) / tokens
     order = (rates - RATE).abs().argsort(stable=True)
@@ -101,7 +101,7 @@ def patched(model: Any, sae: Any, sets: list[Any], multiplier: float = -20.0) ->
     """One Unlearn for each feature set, chained."""
     patching, site = pack("nodes.host.patching"), pack("nodes.host.unet").find_site(model, sae.identity)
     for feature_set in sets:
-        intervention = pack("saeuron.intervention").Intervention(feature_set, multiplier)
+        intervention = pack("saeuron.edits.intervention").Intervention(feature_set, multiplier)
         model = patching.add_patch(model, patching.Patch(site, sae, intervention))
     return model
 

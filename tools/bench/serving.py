@@ -81,8 +81,8 @@ def start(repeats: int = 3) -> dict[str, Any]:
 
 def loading(repeats: int = 5) -> dict[str, Any]:
     """Seconds to read a full-size SAE (d 1280, n 5120), files in the page cache."""
-    from saeuron.checkpoints import load_sae, save_sae
-    from saeuron.sae_formats import Placement
+    from saeuron.sae.files import load_sae, save_sae
+    from saeuron.sae.formats import Placement
 
     with tempfile.TemporaryDirectory() as folder:
         published = Path(folder) / "unet.up_blocks.0.attentions.1_k10_hidden5120" / "final"

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from saeuron.evaluation.benchmark import DOMAINS
-from saeuron.hookpoints import FAMILIES
+from saeuron.sae.hookpoints import FAMILIES
 from tools.host import REPOSITORY
 from tools.miniature.training import import_host
 

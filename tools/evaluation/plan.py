@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from saeuron.evaluation.benchmark import Concept, Probe
-from saeuron.evaluation.painting import Shot, shots_of
 from saeuron.prompts import read_prompts
+from saeuron.shots import Shot, shots_of
 from tools.host import REPOSITORY
 from tools.miniature.drawings import OBJECTS, STYLES
 

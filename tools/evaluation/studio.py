@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from saeuron.evaluation.benchmark import DOMAINS, Sight
-from saeuron.evaluation.painting import Shot
 from saeuron.files import sha256_of, write_atomically
+from saeuron.shots import Shot
 from tools.host import REPOSITORY
 from tools.miniature.build_feature_sets import HOOKPOINT, load_feature_set, load_sae
 from tools.pack import pack
@@ -41,7 +41,7 @@ class Treatment:
     negative: str = ""
 
     def interventions(self) -> list[Any]:
-        make = pack("saeuron.intervention").Intervention
+        make = pack("saeuron.edits.intervention").Intervention
         return [make(s, m, self.mode) for s, m in zip(self.feature_sets, self.multipliers, strict=True)]
 
     def key(self) -> dict[str, Any]:

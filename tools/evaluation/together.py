@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from saeuron.commands.reproduce import CONCEPTS, MULTIPLIERS, UA_MULTIPLIERS
+from saeuron.cli.reproduce import CONCEPTS, MULTIPLIERS, UA_MULTIPLIERS
 from saeuron.evaluation.benchmark import DOMAINS, Concept
 from saeuron.evaluation.metrics import cosine_similarity
 from tools.miniature.build_feature_sets import HOOKPOINT

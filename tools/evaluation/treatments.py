@@ -31,7 +31,7 @@ def with_mode(studio: Studio, concept: Concept, mode: str, multiplier: float, ho
 def nothing_selected(studio: Studio, concept: Concept, mode: str) -> Treatment:
     """Reconstruct-only: the mode's write-back with no feature changed."""
     feature_set = studio.feature_set(concept.name, decisive(concept))
-    step = pack("saeuron.feature_set").FeatureStep
+    step = pack("saeuron.features.feature_set").FeatureStep
     steps = tuple(step(s.sigma, ()) for s in feature_set.steps)
     return Treatment((replace(feature_set, concept="nothing", steps=steps, sampling={}, selection={}),), (0.0,), mode)
 
@@ -39,8 +39,9 @@ def nothing_selected(studio: Studio, concept: Concept, mode: str) -> Treatment:
 def random_features(studio: Studio, concept: Concept, multiplier: float) -> Treatment:
     """As many features as the concept's, drawn from those that are neither dead nor overactive, with own means."""
     feature_set = studio.feature_set(concept.name, decisive(concept))
-    library = pack("saeuron.feature_set")
-    statistics = pack("saeuron.statistics").ActivationStatistics.load(folder_of(decisive(concept)) / STATISTICS)
+    library = pack("saeuron.features.feature_set")
+    all_statistics = pack("saeuron.features.statistics").ActivationStatistics
+    statistics = all_statistics.load(folder_of(decisive(concept)) / STATISTICS)
     rate, mean = statistics.firing_rate("image", False)[0], statistics.mean(False)[0]
     selected = {feature.index for step in feature_set.steps for feature in step.features}
     alive = [i for i in ((rate >= 0.01) & (rate <= 0.99)).nonzero().flatten().tolist() if i not in selected]

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 from saeuron.evaluation.benchmark import Concept, choose_multiplier
-from saeuron.hookpoints import SDXL_UNBOX
 from saeuron.miniature.architecture import DECISIVE
+from saeuron.sae.hookpoints import SDXL_UNBOX
 from tools.host import REPOSITORY
 from tools.miniature.build_feature_sets import FIT_LISTS, OVERLAP, collect, load_sae, select
 from tools.miniature.training import import_host
@@ -69,7 +69,7 @@ def compare(work: Path, dtype: str) -> list[dict[str, Any]]:
         for hookpoint in EVERY_HOOKPOINT
         for domain, lists in FIT_LISTS.items()
     }
-    make = pack("saeuron.selection").SelectionSettings
+    make = pack("saeuron.features.selection").SelectionSettings
     rows = []
     for variant in VARIANTS:
         for concept in CONCEPTS:

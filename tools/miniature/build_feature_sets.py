@@ -50,7 +50,7 @@ def folder_of(hookpoint: str) -> Path:
 
 def load_feature_set(name: str, hookpoint: str) -> Any:
     """The shipped one of the concept `name`."""
-    return pack("saeuron.feature_set").FeatureSet.load(folder_of(hookpoint) / f"{name}.json")
+    return pack("saeuron.features.feature_set").FeatureSet.load(folder_of(hookpoint) / f"{name}.json")
 
 
 def collect(seed: int, miniature: tuple[Any, Any, Any], sae: Any, concepts: Iterable[str]) -> dict[str, Any]:
@@ -66,8 +66,8 @@ def collect(seed: int, miniature: tuple[Any, Any, Any], sae: Any, concepts: Iter
 
 def select(statistics: dict[str, Any], settings: Any) -> dict[str, Any]:
     """A feature set per concept, compared with the others of its domain: objects with objects, styles with styles."""
-    merged = pack("saeuron.statistics").ActivationStatistics.merged
-    select_features = pack("saeuron.selection").select_features
+    merged = pack("saeuron.features.statistics").ActivationStatistics.merged
+    select_features = pack("saeuron.features.selection").select_features
     feature_sets = {}
     for domain in FIT_LISTS.values():
         present = [concept for concept in domain if concept in statistics]
@@ -88,7 +88,7 @@ def build(miniature: tuple[Any, Any, Any], hookpoint: str, domains: Sequence[str
     for concept, feature_set in select(statistics, settings).items():
         feature_set.save(folder / f"{concept}.json")
     together = [statistics[concept] for concept in FIT_LISTS[domains[0]]]
-    pack("saeuron.statistics").ActivationStatistics.merged(together).save(folder / STATISTICS)
+    pack("saeuron.features.statistics").ActivationStatistics.merged(together).save(folder / STATISTICS)
     print(f"wrote {len(statistics)} feature sets at {hookpoint} in {time.monotonic() - began:.0f} s", flush=True)
 
 
@@ -102,7 +102,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     import_host()
-    make = pack("saeuron.selection").SelectionSettings
+    make = pack("saeuron.features.selection").SelectionSettings
     with torch.inference_mode():
         miniature = pack("nodes.load").SaeuronLoadMiniature.execute().result
         for hookpoint in arguments.hookpoints:

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saeuron.checkpoints import save_sae
-from saeuron.hookpoints import SDXL_UNBOX, find_hookpoint
 from saeuron.miniature.architecture import BASE_MODEL, DECISIVE
-from saeuron.sae_formats import Placement
+from saeuron.sae.files import save_sae
+from saeuron.sae.formats import Placement
+from saeuron.sae.hookpoints import SDXL_UNBOX, find_hookpoint
 from saeuron.training.topk import TopKTraining, train_topk
 
 from .sample import euler

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from saeuron.evaluation.figures import picture_grid
+from saeuron.figures.plots import picture_grid
 from saeuron.files import write_atomically
 from tools.demo import MULTIPLIERS, SEED, Studio, held_out
 from tools.host import REPOSITORY

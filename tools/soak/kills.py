@@ -13,9 +13,9 @@ from pathlib import Path
 import torch
 
 from saeuron.errors import SaeuronError
-from saeuron.feature_set import Feature, FeatureSet, FeatureStep
-from saeuron.sae import SAEIdentity
-from saeuron.statistics import ActivationStatistics
+from saeuron.features.feature_set import Feature, FeatureSet, FeatureStep
+from saeuron.features.statistics import ActivationStatistics
+from saeuron.sae.model import SAEIdentity
 from tools.host import REPOSITORY
 from tools.soak.outcome import Outcome
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from statistics import linear_regression
 from typing import Any
 
-from saeuron.hookpoints import SDXL_UNBOX
+from saeuron.sae.hookpoints import SDXL_UNBOX
 from tools.events import Event
 from tools.server import ComfyServer, Interrupted
 from tools.soak.outcome import Outcome

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from saeuron.feature_set import FeatureSet
+from saeuron.features.feature_set import FeatureSet
 from tools.miniature.build_feature_sets import folder_of
 from tools.workflow_format import Column, From, Node
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .errors import SaeuronError
+from ..errors import SaeuronError
 
 GAP = 4  # pixels
 

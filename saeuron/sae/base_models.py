@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .errors import SaeuronError
+from ..errors import SaeuronError
 from .hookpoints import Hookpoint, find_hookpoint
-from .sae import SAEIdentity
+from .model import SAEIdentity
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from typing import Any
 
 from torch import Tensor
 
-from .errors import SaeuronError
-from .files import check_format, read_pickle, read_safetensors, read_text
-from .json_text import parse_json
+from ..errors import SaeuronError
+from ..files import check_format, read_pickle, read_safetensors, read_text
+from ..json_text import parse_json
 
 FORMAT = "saeuron-sae"
 VERSION = "1.0"

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from reprlib import repr as brief  # what strangers wrote may be long
 
-from .errors import SaeuronError
-from .files import read_text
-from .json_text import parse_json
+from ..errors import SaeuronError
+from ..files import read_text
+from ..json_text import parse_json
 
 LABELS = "labels.json"
 MAX_BYTES = 4 << 20

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from ..intervention import Intervention
+from .edits.intervention import Intervention
 
 
 class Shot(NamedTuple):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .errors import SaeuronError
+from ..errors import SaeuronError
 
 KINDS = ("update", "output")
 

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .errors import SaeuronError
-from .files import sha256_of, write_atomically
-from .sae import KINDS, SAEIdentity, SparseAutoencoder
-from .sae_formats import FORMAT, VERSION, Placement, SAEWeights, expect_shape, read_weights
+from ..errors import SaeuronError
+from ..files import sha256_of, write_atomically
+from .formats import FORMAT, VERSION, Placement, SAEWeights, expect_shape, read_weights
+from .model import KINDS, SAEIdentity, SparseAutoencoder
 
 
 class LoadedSAE(NamedTuple):

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .errors import SaeuronError
-from .feature_set import FeatureSet, FeatureStep
-from .finite import is_finite
-from .sae import SparseAutoencoder, SparseCodes, read_tokens
+from ..errors import SaeuronError
+from ..features.feature_set import FeatureSet, FeatureStep
+from ..finite import is_finite
+from ..sae.model import SparseAutoencoder, SparseCodes, read_tokens
 
 MODES = ("exact", "seed", "saeuron-code")
 RULES = ("gamma-mu", "gamma", "zero")

@@ -19,11 +19,11 @@ from reprlib import repr as brief  # what strangers wrote may be long
 import torch
 from torch import Tensor
 
-from .errors import SaeuronError
-from .finite import is_finite
+from ..errors import SaeuronError
+from ..finite import is_finite
+from ..regions import check_region, token_weights
+from ..sae.model import SparseAutoencoder
 from .intervention import HALVES, Acting
-from .regions import check_region, token_weights
-from .sae import SparseAutoencoder
 
 MAX_FEATURES = 1000
 

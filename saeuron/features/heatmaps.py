@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .errors import SaeuronError
+from ..errors import SaeuronError
+from ..sae.labels import named
+from ..sae.model import SparseCodes
+from ..schedule import check_schedule, nearest_step
 from .feature_set import FeatureSet
-from .labels import named
-from .sae import SparseCodes
-from .schedule import check_schedule, nearest_step
 
 VIEWS = ("summed", "per feature", "per step")
 

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
-from .errors import SaeuronError
+from ..errors import SaeuronError
 from .feature_set import Feature, FeatureSet, FeatureStep
 from .statistics import RATE_UNITS, ActivationStatistics
 

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..checkpoints import LoadedSAE, load_sae
+from ..edits.intervention import MODES, RULES, Intervention
 from ..errors import SaeuronError
-from ..feature_set import FeatureSet
-from ..intervention import MODES, RULES, Intervention
-from ..sae import KINDS
-from ..sae_formats import Placement
+from ..features.feature_set import FeatureSet
+from ..sae.files import LoadedSAE, load_sae
+from ..sae.formats import Placement
+from ..sae.model import KINDS
 
 MINIATURE = "miniature"
 MINIATURE_SAE = Path(__file__).parents[1] / "miniature" / "saes" / "miniature-up_blocks.0.attentions.1.safetensors"

@@ -6,9 +6,9 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from ..evaluation.painting import shots_of
 from ..files import write_png
 from ..prompts import read_prompts
+from ..shots import shots_of
 from .options import Result, add_command, add_intervention, add_model, intervention_of, pipeline_of
 
 

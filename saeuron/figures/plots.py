@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ..feature_set import Feature
-from ..heatmaps import Heatmap
-from ..labels import named
-from .sweep import SweepPoint
+from ..evaluation.sweep import SweepPoint
+from ..features.feature_set import Feature
+from ..features.heatmaps import Heatmap
+from ..sae.labels import named
 
 DPI = 100
 

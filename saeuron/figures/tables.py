@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import groupby
 
-from .feature_set import FeatureSet, FeatureStep
-from .intervention import Intervention
-from .labels import named
-from .steering import Steering
+from ..edits.intervention import Intervention
+from ..edits.steering import Steering
+from ..features.feature_set import FeatureSet, FeatureStep
+from ..sae.labels import named
 
 NO_LABELS: Mapping[int, str] = {}
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from reprlib import repr as brief  # what strangers wrote may be long
 from typing import Any
 
-from .errors import SaeuronError
-from .files import check_format, read_text, write_atomically
-from .json_text import MAX_SIZE, format_json, parse_json
-from .sae import SAEIdentity
-from .schedule import check_schedule, is_finite_number, nearest_step
+from ..errors import SaeuronError
+from ..files import check_format, read_text, write_atomically
+from ..json_text import MAX_SIZE, format_json, parse_json
+from ..sae.model import SAEIdentity
+from ..schedule import check_schedule, is_finite_number, nearest_step
 
 FORMAT = "saeuron-feature-set"
 VERSION = "1.0"

@@ -6,11 +6,11 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from ..checkpoints import load_sae, save_sae
-from ..sae_formats import Placement
-from ..selection import MEANS_OF_ALL, SelectionSettings, select_features
-from ..statistics import RATE_UNITS, ActivationStatistics
-from ..tables import feature_set_table
+from ..features.selection import MEANS_OF_ALL, SelectionSettings, select_features
+from ..features.statistics import RATE_UNITS, ActivationStatistics
+from ..figures.tables import feature_set_table
+from ..sae.files import load_sae, save_sae
+from ..sae.formats import Placement
 from .options import Result, add_command, add_placement, placement_of
 
 

@@ -15,15 +15,15 @@ from typing import Any
 
 import numpy as np
 
+from ..edits.intervention import MODES, Intervention
 from ..evaluation.classifier import Classifier
-from ..evaluation.painting import shots_of
 from ..evaluation.sweep import Embed, Subjects, Sweep, SweepPoint, sweep_rows
-from ..feature_set import FeatureSet
-from ..intervention import MODES, Intervention
+from ..features.feature_set import FeatureSet
+from ..features.selection import SelectionSettings, select_features
+from ..figures.tables import feature_set_table
 from ..miniature.loading import CLIP_FOLDER
 from ..prompts import read_prompts
-from ..selection import SelectionSettings, select_features
-from ..tables import feature_set_table
+from ..shots import shots_of
 from .options import MINIATURE, Result, add_command, add_model, pipeline_of
 
 CONCEPTS = ("cats", "towers")

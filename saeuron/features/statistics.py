@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .errors import SaeuronError
-from .files import check_format, read_safetensors, write_atomically
-from .json_text import format_json, parse_json
-from .sae import SAEIdentity, SparseCodes
-from .schedule import check_schedule, difference, nearest_step
+from ..errors import SaeuronError
+from ..files import check_format, read_safetensors, write_atomically
+from ..json_text import format_json, parse_json
+from ..sae.model import SAEIdentity, SparseCodes
+from ..schedule import check_schedule, difference, nearest_step
 
 FORMAT = "saeuron-statistics"
 VERSION = "1.0"

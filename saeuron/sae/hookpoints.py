@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .errors import SaeuronError
+from ..errors import SaeuronError
 
 MODEL_CHANNELS = 320
 """The width of the outermost blocks of SDXL and SD 1.5."""

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .errors import SaeuronError
+from ..errors import SaeuronError
+from ..regions import tokens_inside
+from ..sae.model import SAEIdentity, SparseCodes
 from .feature_set import Feature, FeatureSet, FeatureStep
-from .regions import tokens_inside
-from .sae import SAEIdentity, SparseCodes
 from .selection import score
 from .statistics import ActivationStatistics
 

@@ -1,0 +1,1 @@
+"""What is done to a UNet's activations while it draws."""

@@ -1,0 +1,1 @@
+"""Sparse autoencoders: the model, its files, and where it reads."""
