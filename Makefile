@@ -36,7 +36,7 @@ $(VENV_STAMP): requirements-dev.txt
 	$(VENV_PYTHON) -m pip install --disable-pip-version-check --requirement requirements-dev.txt
 	touch $@
 
-.host/.unpacked: $(VENV_STAMP) tools/host.py
+.host/.unpacked: $(VENV_STAMP) tools/host/unpack.py
 	$(VENV_PYTHON) -m tools.host
 	touch $@
 
@@ -56,14 +56,14 @@ pictures: setup
 	$(VENV_PYTHON) -m tools.pictures
 
 serve: setup
-	$(VENV_PYTHON) -m tools.serve $(ARGS)
+	$(VENV_PYTHON) -m tools.host.serve $(ARGS)
 
 # The folder is named because the root __init__.py, which ComfyUI needs, trips pytest up (see tests/pytest.ini).
 test: setup
 	$(VENV_PYTHON) -m pytest tests $(ARGS)
 
 soak: setup
-	$(VENV_PYTHON) -m tools.soak $(ARGS)
+	$(VENV_PYTHON) -m tools.bench.soak $(ARGS)
 
 lint: $(VENV_STAMP)
 	$(VENV_PYTHON) -m ruff check .

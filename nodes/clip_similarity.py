@@ -11,7 +11,7 @@ from ..saeuron.evaluation.metrics import cosine_similarity
 from ..saeuron.evaluation.reports import similarity_report
 from ..saeuron.miniature.loading import CLIP_FOLDER
 from .host.pictures import embed
-from .host.report import show_text
+from .host.runs import show_text
 from .host.sockets import EVALUATION
 
 

@@ -14,7 +14,7 @@ from ..saeuron.evaluation.reports import retain_report, unlearning_report
 from ..saeuron.prompts import parse_prompts
 from .host.folders import find_classifier, fingerprint, list_classifiers
 from .host.pictures import to_pixels
-from .host.report import show_text
+from .host.runs import show_text
 from .host.sockets import CLASSIFIER, EVALUATION, HostedClassifier
 
 BASELINE_TOOLTIP = (

@@ -10,7 +10,7 @@ from comfy_api.v0_0_2 import io
 from ..saeuron.features.feature_set import FeatureSet
 from ..saeuron.figures.tables import feature_set_table
 from .host.pictures import as_image
-from .host.report import show_text
+from .host.runs import show_text
 from .host.sockets import FEATURE_SET, FEATURES, SAE, HostedSAE
 
 

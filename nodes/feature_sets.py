@@ -13,7 +13,7 @@ from ..saeuron.features.selection import SelectionSettings, select_features
 from ..saeuron.features.statistics import ActivationStatistics
 from ..saeuron.figures.tables import feature_set_table
 from .host.folders import find_feature_set, fingerprint, list_feature_sets, own_feature_set
-from .host.report import show_text
+from .host.runs import show_text
 from .host.sockets import CATEGORY, FEATURE_SET, STATISTICS
 
 PASTED = "pasted JSON"

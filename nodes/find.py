@@ -12,7 +12,7 @@ from ..saeuron.features.finding import FeatureFinder, features_by_index, parse_i
 from ..saeuron.figures.tables import feature_set_table
 from ..saeuron.shots import shots_of
 from .host.recording import record_pictures
-from .host.report import show_text
+from .host.runs import show_text
 from .host.sampling import SamplingSettings, sampling_inputs, schedule
 from .host.sockets import FEATURE_SET, FEATURES, SAE, HostedSAE, region_of
 from .host.unet import find_site

@@ -16,7 +16,7 @@ from ..saeuron.sae.labels import named
 from ..saeuron.shots import Shot, shots_of
 from .host.pictures import as_image, to_pixels
 from .host.recording import record_pictures
-from .host.report import show_text
+from .host.runs import show_text
 from .host.sampling import SamplingSettings, sampling_inputs, schedule
 from .host.sockets import FEATURE_SET, FEATURES, SAE, HostedSAE
 from .host.unet import find_site

@@ -11,9 +11,9 @@ from ..saeuron.edits.intervention import HALVES
 from ..saeuron.edits.steering import Steering, parse_strengths
 from ..saeuron.errors import SaeuronError
 from ..saeuron.figures.tables import strength_table
-from .host.hooking import Preview
-from .host.patching import Patch, add_patch
-from .host.report import node_id_of, show_text
+from .host.hook import Preview
+from .host.model import Patch, add_patch
+from .host.runs import node_id_of, show_text
 from .host.sockets import CATEGORY, SAE, HostedSAE, region_of
 from .host.unet import find_site
 

@@ -14,7 +14,7 @@ from ..saeuron.features.feature_set import FeatureSet
 from ..saeuron.prompts import parse_multipliers, parse_prompts
 from .host.painting import HostPainter
 from .host.pictures import as_image, embed
-from .host.report import keep_unfinished, show_text
+from .host.runs import keep_unfinished, show_text
 from .host.sampling import SamplingSettings, sampling_inputs
 from .host.sockets import CLASSIFIER, EVALUATION, FEATURE_SET, SAE, HostedClassifier, HostedSAE
 

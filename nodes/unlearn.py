@@ -10,9 +10,9 @@ from ..saeuron.edits.intervention import HALVES, MODES, RULES, Intervention
 from ..saeuron.errors import SaeuronError
 from ..saeuron.features.feature_set import FeatureSet
 from ..saeuron.figures.tables import effective_factor_table
-from .host.hooking import Preview
-from .host.patching import Patch, add_patch
-from .host.report import node_id_of, show_text
+from .host.hook import Preview
+from .host.model import Patch, add_patch
+from .host.runs import node_id_of, show_text
 from .host.sockets import CATEGORY, FEATURE_SET, SAE, HostedSAE
 from .host.unet import find_site
 

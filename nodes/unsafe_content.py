@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..saeuron.evaluation.unsafe_content import LOWEST_THRESHOLD, THRESHOLD, count_unsafe_content
 from .host.pictures import to_pixels
-from .host.report import show_text
+from .host.runs import show_text
 from .host.sockets import EVALUATION
 
 

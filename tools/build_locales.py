@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.build_workflows import read_object_info
-from tools.host import REPOSITORY
+from tools.host.unpack import REPOSITORY
 
 TRANSLATIONS = REPOSITORY / "tools" / "translations"
 FOLDER = REPOSITORY / "locales"

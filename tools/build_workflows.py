@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from saeuron.json_text import format_json
-from tools.host import REPOSITORY
-from tools.server import ComfyServer
+from tools.host.server import ComfyServer
+from tools.host.unpack import REPOSITORY
 from tools.workflow_examples import features, miniature, turbo
 from tools.workflow_format import Column, build
 

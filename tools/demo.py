@@ -20,8 +20,8 @@ from saeuron.evaluation.classifier import Classifier
 from saeuron.evaluation.metrics import accuracy, unlearning_accuracy
 from saeuron.figures.plots import picture_grid
 from saeuron.prompts import read_prompts
-from tools.host import REPOSITORY
-from tools.server import ComfyServer
+from tools.host.server import ComfyServer
+from tools.host.unpack import REPOSITORY
 from tools.workflows import Prompt, find_nodes, set_input, to_api
 
 WORKFLOW = REPOSITORY / "example_workflows" / "unlearn_miniature.json"

@@ -16,7 +16,7 @@ NAME = "saeuron_pack"
 
 
 def pack(module: str = "") -> ModuleType:
-    """The pack's root package, or a module of it such as ``nodes.host.patching``."""
+    """The pack's root package, or a module of it such as ``nodes.host.model``."""
     if NAME not in sys.modules:
         spec = importlib.util.spec_from_file_location(
             NAME, ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]

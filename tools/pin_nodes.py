@@ -12,8 +12,8 @@ from typing import Any
 
 from saeuron.files import write_atomically
 from saeuron.json_text import format_json
-from tools.host import REPOSITORY
-from tools.server import ComfyServer
+from tools.host.server import ComfyServer
+from tools.host.unpack import REPOSITORY
 from tools.workflows import declared_input
 
 PINNED = REPOSITORY / "tests" / "fixtures" / "nodes.json"

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from tools.build_workflows import FOLDER
 from tools.demo import MULTIPLIERS, Studio
-from tools.server import ComfyServer
+from tools.host.server import ComfyServer
 from tools.workflows import find_nodes, to_api
 
 SIZE = (384, 192)

@@ -13,8 +13,8 @@ from typing import Any
 
 import tomllib
 
-from tools.host import REPOSITORY
-from tools.host import VERSION as HOST_VERSION
+from tools.host.unpack import REPOSITORY
+from tools.host.unpack import VERSION as HOST_VERSION
 from tools.workflows import DeclaredInput, WorkflowError, declared_input, to_api
 
 FRONTEND_VERSION = "1.32.9"

@@ -11,7 +11,7 @@ from ...saeuron.edits.intervention import Intervention
 from ...saeuron.errors import SaeuronError
 from ...saeuron.shots import Shot
 from .batches import BatchSampler
-from .patching import Patch, add_patch
+from .model import Patch, add_patch
 from .pictures import to_pixels
 from .sampling import SamplingSettings
 from .sockets import HostedSAE

@@ -11,7 +11,7 @@ from torch import Tensor
 from ...saeuron.sae.model import SparseCodes, read_tokens
 from ...saeuron.shots import Shot
 from .batches import BatchSampler
-from .hooking import KEY, POSITIVE, HookedUNet, current_sigma, halves_of_rows
+from .hook import KEY, POSITIVE, HookedUNet, current_sigma, halves_of_rows
 from .sampling import SamplingSettings
 from .sockets import HostedSAE
 from .unet import Site, find_site

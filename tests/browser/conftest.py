@@ -1,4 +1,4 @@
-"""A real Chromium on a real ComfyUI. What it takes is installed by `tools.browser`, or the tests are skipped."""
+"""A real Chromium on a real ComfyUI. What it takes is installed by `tools.host.browser`, or the tests are skipped."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tools.browser import FOLDER as OUTPUT
-from tools.browser import NoBrowser, drive
 from tools.build_workflows import FOLDER
-from tools.server import ComfyServer
+from tools.host.browser import FOLDER as OUTPUT
+from tools.host.browser import NoBrowser, drive
+from tools.host.server import ComfyServer
 
 PLAN = {"run": "unlearn_miniature", "node": "SaeuronUnlearn", "widget": "multiplier"}
 

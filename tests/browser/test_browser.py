@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tools.browser import FOLDER as SCREENSHOTS
 from tools.build_workflows import FOLDER
-from tools.server import ComfyServer
+from tools.host.browser import FOLDER as SCREENSHOTS
+from tools.host.server import ComfyServer
 from tools.workflows import to_api
 
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from support.host_graph import load_feature_set, load_sae
-from tools.host import host_path
+from tools.host.unpack import host_path
 from tools.pack import pack as import_from_pack
 
 # First, so that `nodes`, `server` and `utils` are the host's. Without a host this raises: nothing is skipped.

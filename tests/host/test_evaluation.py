@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from tools.host import REPOSITORY
+from tools.host.unpack import REPOSITORY
 from tools.pack import pack as import_from_pack
 
 JUDGES = REPOSITORY / "saeuron" / "miniature" / "classifiers"

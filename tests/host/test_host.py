@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from tools.host import host_path, host_version
+from tools.host.unpack import host_path, host_version
 
 
 def test_modules_are_the_hosts_and_run_on_the_cpu():

@@ -27,7 +27,7 @@ def make(sae):
     """A `ReferencePipeline` of the miniature with some settings."""
     model = pack("saeuron.reference.miniature").load_miniature()
     library = pack("saeuron.reference.pipeline")
-    loaded = pack("saeuron.sae.model.files").load_sae(
+    loaded = pack("saeuron.sae.files").load_sae(
         pack("nodes.host.folders").find_sae("miniature-up_blocks.0.attentions.1.safetensors")
     )
     assert loaded.identity == sae.identity
@@ -183,7 +183,7 @@ def test_a_full_size_transformer_block_is_the_hosts():
         scale = parameter[0].numel() ** -0.5 if parameter.ndim > 1 else 0.1
         weights[name] = torch.empty(parameter.shape).uniform_(-1.7 * scale, 1.7 * scale, generator=generator)
     host.load_state_dict(weights, assign=True)
-    place = pack("saeuron.sae.model.hookpoints").find_hookpoint("up.0.1", "sdxl")
+    place = pack("saeuron.sae.hookpoints").find_hookpoint("up.0.1", "sdxl")
     mapped = pack("saeuron.reference.layout").unet_to_diffusers(
         {f"{place.module}.{name}": tensor for name, tensor in weights.items()}
     )

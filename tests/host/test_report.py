@@ -27,14 +27,14 @@ def module_named_server(**members: object) -> ModuleType:
 )
 def test_without_a_running_server_text_is_shown_nowhere(server, monkeypatch):
     monkeypatch.setitem(sys.modules, "server", server)
-    import_from_pack("nodes.host.report").send_text("3 tokens", "7")
+    import_from_pack("nodes.host.runs").send_text("3 tokens", "7")
 
 
 def test_text_reaches_the_running_server(monkeypatch):
     sent = []
     instance = SimpleNamespace(send_progress_text=lambda text, node_id: sent.append((text, node_id)))
     monkeypatch.setitem(sys.modules, "server", module_named_server(PromptServer=SimpleNamespace(instance=instance)))
-    send_text = import_from_pack("nodes.host.report").send_text
+    send_text = import_from_pack("nodes.host.runs").send_text
     send_text("3 tokens", None)
     send_text("3 tokens", "7")
     assert sent == [("3 tokens", "7")]
@@ -44,7 +44,7 @@ def test_what_is_unfinished_is_kept_or_the_log_says_why_not(pack, tmp_path, monk
     import folder_paths
 
     monkeypatch.setattr(folder_paths, "get_output_directory", lambda: str(tmp_path))
-    keep = import_from_pack("nodes.host.report").keep_unfinished
+    keep = import_from_pack("nodes.host.runs").keep_unfinished
     for _ in range(2):
         keep("sweep", np.zeros((2, 3, 3), np.uint8), [{"multiplier": -1}])
     names = [f"sweep_0000{number}_unfinished.{kind}" for number in (1, 2) for kind in ("json", "png")]

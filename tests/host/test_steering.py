@@ -100,7 +100,7 @@ def test_what_a_person_gets_wrong(miniature, sae, strengths, options, message):
 
 def test_nodes_show_how_many_tokens_their_run_edited_and_nothing_stays_in_the_model(miniature, sae, cats, monkeypatch):
     shown = []
-    hooking = pack("nodes.host.hooking")
+    hooking = pack("nodes.host.hook")
     monkeypatch.setattr(hooking, "send_text", lambda text, node_id: shown.append((node_id, text)))
     for module, node, id_ in (("unlearn", "SaeuronUnlearn", "7"), ("steer", "SaeuronSteerFeatures", "8")):
         hidden = type("Hidden", (), {"unique_id": id_})

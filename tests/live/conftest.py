@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tools.server import ComfyServer
+from tools.host.server import ComfyServer
 
 
 @pytest.fixture(scope="session")

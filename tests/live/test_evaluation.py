@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tools.host import REPOSITORY
-from tools.server import ComfyServer, ServerError
+from tools.host.server import ComfyServer, ServerError
+from tools.host.unpack import REPOSITORY
 from tools.workflows import find_nodes, to_api
 
 WORKFLOW = REPOSITORY / "example_workflows" / "unlearn_miniature.json"

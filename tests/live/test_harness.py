@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tools.events import Event
-from tools.server import ComfyServer, Interrupted, ServerError
+from tools.host.events import Event
+from tools.host.server import ComfyServer, Interrupted, ServerError
 from tools.workflows import to_api
 
 IMAGE = {"class_type": "EmptyImage", "inputs": {"width": 24, "height": 16, "batch_size": 2, "color": 0x336699}}

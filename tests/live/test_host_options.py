@@ -7,8 +7,8 @@ import random
 import pytest
 import torch
 
-from tools.server import ComfyServer
-from tools.soak.traces import chained, draw, drawing, off
+from tools.bench.soak.traces import chained, draw, drawing, off
+from tools.host.server import ComfyServer
 
 ON_A_GPU = pytest.mark.skipif(
     not torch.cuda.is_available(), reason="needs a GPU: the host takes --cpu or one of these options, not both"

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tools.build_locales import FOLDER, LANGUAGES, build_all
-from tools.server import ComfyServer
+from tools.host.server import ComfyServer
 
 
 def test_everything_is_translated_and_nothing_is_stale(server: ComfyServer) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from tools.host.server import ComfyServer, ServerError
 from tools.pin_nodes import read_pinned
-from tools.server import ComfyServer, ServerError
 
 NAN, HUGE = float("nan"), 10**400
 MALFORMED: dict[str, tuple[Any, ...]] = {

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tools.host import REPOSITORY
+from tools.host.server import ComfyServer
+from tools.host.unpack import REPOSITORY
 from tools.pin_nodes import broken, describe_nodes, read_pinned
-from tools.server import ComfyServer
 from tools.workflows import to_api
 
 SAVED = REPOSITORY / "tests" / "fixtures" / "workflows"

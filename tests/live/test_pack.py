@@ -11,8 +11,8 @@ import sys
 import pytest
 from PIL import Image
 
-from tools.host import REPOSITORY, host_path
-from tools.server import PACK_NAME, ComfyServer
+from tools.host.server import PACK_NAME, ComfyServer
+from tools.host.unpack import REPOSITORY, host_path
 
 NODES = {
     "SaeuronLoadSAE",

@@ -1,4 +1,4 @@
-"""The short form of `python -m tools.soak traces`."""
+"""The short form of `python -m tools.bench.soak traces`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from tools.server import ComfyServer
-from tools.soak.traces import drawing, edited, leave_no_trace, off
+from tools.bench.soak.traces import drawing, edited, leave_no_trace, off
+from tools.host.server import ComfyServer
 
 
 def test_plain_pictures_stay_the_same(server: ComfyServer) -> None:
@@ -27,6 +27,6 @@ def test_the_plain_picture_is_drawn_anew_after_an_edited_one(server: ComfyServer
 
 
 def test_a_change_is_found(server: ComfyServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tools.soak.traces.PLAIN", (edited,))
+    monkeypatch.setattr("tools.bench.soak.traces.PLAIN", (edited,))
     failures = leave_no_trace(server, prompts=2).failures
     assert len(failures) == 1 and "has changed" in failures[0]

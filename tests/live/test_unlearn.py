@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tools.events import Event
-from tools.host import REPOSITORY
-from tools.server import ComfyServer, Interrupted, ServerError
+from tools.host.events import Event
+from tools.host.server import ComfyServer, Interrupted, ServerError
+from tools.host.unpack import REPOSITORY
 from tools.workflows import find_nodes, set_input, to_api
 
 WORKFLOW = REPOSITORY / "example_workflows" / "unlearn_miniature.json"

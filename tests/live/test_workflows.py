@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tools.build_workflows import FOLDER, build_all
-from tools.server import ComfyServer, ServerError
+from tools.host.server import ComfyServer, ServerError
 from tools.workflows import to_api
 
 NAMES = sorted(path.name for path in FOLDER.glob("*.json"))

@@ -1,4 +1,4 @@
-"""How many examples hypothesis tries of what strangers might write; `python -m tools.soak damage` asks for more."""
+"""How many examples hypothesis tries of what strangers might write; the soak asks for more."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from torchvision.transforms import v2
 from saeuron.errors import SaeuronError
 from saeuron.evaluation import unlearncanvas
 from saeuron.evaluation.classifier import BATCH, Classifier
-from tools.host import REPOSITORY
+from tools.host.unpack import REPOSITORY
 
 SHIPPED = REPOSITORY / "saeuron" / "miniature" / "classifiers"
 TINY = "vit_tiny_patch16_224.augreg_in21k"

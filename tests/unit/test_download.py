@@ -18,7 +18,7 @@ import pytest
 from saeuron.__main__ import main
 from saeuron.cli.download import saes_in
 from saeuron.sae.files import load_sae
-from tools.host import REPOSITORY
+from tools.host.unpack import REPOSITORY
 from tools.sae_files import write_unbox
 
 SAE = "unet.up_blocks.0.attentions.1_k3/final"

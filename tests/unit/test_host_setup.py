@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tools import host
+from tools.host import unpack as host
 
 
 def make_wheel(path: Path, version: str = host.VERSION, extra: str | None = None) -> Path:

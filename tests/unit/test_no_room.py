@@ -12,7 +12,7 @@ from saeuron.errors import SaeuronError
 from saeuron.sae.files import save_sae
 from saeuron.sae.formats import Placement
 from support.reference import random_sae
-from tools.soak import kills
+from tools.bench.soak import kills
 
 SAE = random_sae(64, 2048, 4, seed=1)  # a MiB
 PLACE = Placement("sdxl-turbo", "up_blocks.0.attentions.1", "update")

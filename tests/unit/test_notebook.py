@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tools.host import REPOSITORY
+from tools.host.unpack import REPOSITORY
 
 
 def test_it_runs_and_shows_pictures_and_tables(monkeypatch):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from tools.reference_cost import HOOK, NNSIGHT, PLAIN, miniature, table, time_in_turns, ways
+from tools.bench.reference_cost import HOOK, NNSIGHT, PLAIN, miniature, table, time_in_turns, ways
 
 
 def test_the_hook_and_nnsight_do_the_same_edit():

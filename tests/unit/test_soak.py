@@ -1,4 +1,4 @@
-"""Short forms of `python -m tools.soak`, and what it makes of its findings."""
+"""Short forms of `python -m tools.bench.soak`, and what it makes of its findings."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import pytest
 
 from saeuron.errors import SaeuronError
 from saeuron.features.feature_set import FeatureSet
-from tools.soak import kills
-from tools.soak.__main__ import REPORT
-from tools.soak.table import HEADER, with_row
-from tools.soak.traces import kib_per_prompt
+from tools.bench.soak import kills
+from tools.bench.soak.__main__ import REPORT
+from tools.bench.soak.table import HEADER, with_row
+from tools.bench.soak.traces import kib_per_prompt
 
 DOCUMENT = "# Title\n\n<!-- written by make soak -->\n<!-- end -->\n\nAfter.\n"
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from tools.host import REPOSITORY
-from tools.machine import this_machine
+from tools.bench.machine import this_machine
+from tools.host.unpack import REPOSITORY
 from tools.miniature.training import import_host
 
 from . import collecting, compiling, edit, overhead, serving

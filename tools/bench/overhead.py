@@ -53,7 +53,7 @@ def _hosted_sae() -> Any:
     with tempfile.TemporaryDirectory() as folder:
         published = Path(folder) / "unet.up_blocks.0.attentions.1_k10_hidden5120" / "final"
         write_unbox(published, D, N, K, with_moments=False)
-        loaded = pack("saeuron.sae.model.files").load_sae(published, operations=comfy.ops.manual_cast)
+        loaded = pack("saeuron.sae.files").load_sae(published, operations=comfy.ops.manual_cast)
     cpu = torch.device("cpu")
     patcher = comfy.model_patcher.ModelPatcher(loaded.sae, load_device=cpu, offload_device=cpu)
     return pack("nodes.host.sockets").HostedSAE(patcher, loaded.identity)
@@ -99,7 +99,7 @@ def feature_sets(full: FullSize, concepts: int) -> list[Any]:
 
 def patched(model: Any, sae: Any, sets: list[Any], multiplier: float = -20.0) -> Any:
     """One Unlearn for each feature set, chained."""
-    patching, site = pack("nodes.host.patching"), pack("nodes.host.unet").find_site(model, sae.identity)
+    patching, site = pack("nodes.host.model"), pack("nodes.host.unet").find_site(model, sae.identity)
     for feature_set in sets:
         intervention = pack("saeuron.edits.intervention").Intervention(feature_set, multiplier)
         model = patching.add_patch(model, patching.Patch(site, sae, intervention))
@@ -127,7 +127,7 @@ def _edit(full: FullSize, models: dict[str, Any]) -> dict[str, Any]:
     """Profile of one patched step: what the edit takes, and the operations of the whole step."""
     from torch.profiler import ProfilerActivity, profile, record_function
 
-    patching: Any = pack("nodes.host.patching")
+    patching: Any = pack("nodes.host.model")
     intervene, share, operations = patching.intervene, {}, {}
 
     def recorded(*args: Any) -> Tensor:

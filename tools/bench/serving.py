@@ -14,10 +14,10 @@ from typing import Any
 import torch
 
 from tools.evaluation.studio import load_miniature
-from tools.events import Event
-from tools.host import REPOSITORY
+from tools.host.events import Event
+from tools.host.server import ComfyServer
+from tools.host.unpack import REPOSITORY
 from tools.sae_files import write_unbox
-from tools.server import ComfyServer
 from tools.workflows import set_input, to_api
 
 from .timing import interleaved

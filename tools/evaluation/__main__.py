@@ -14,7 +14,7 @@ import torch
 
 from saeuron.evaluation.benchmark import Concept, Figures, mean_over
 from saeuron.miniature.architecture import DECISIVE
-from tools.host import REPOSITORY
+from tools.host.unpack import REPOSITORY
 from tools.miniature.build_feature_sets import HOOKPOINT
 from tools.miniature.training import import_host
 

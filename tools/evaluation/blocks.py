@@ -18,7 +18,7 @@ import torch
 
 from saeuron.evaluation.benchmark import DOMAINS
 from saeuron.sae.hookpoints import FAMILIES
-from tools.host import REPOSITORY
+from tools.host.unpack import REPOSITORY
 from tools.miniature.training import import_host
 
 from .plan import FULL, TEST, probes

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from saeuron.evaluation.benchmark import Concept, Probe
 from saeuron.prompts import read_prompts
 from saeuron.shots import Shot, shots_of
-from tools.host import REPOSITORY
+from tools.host.unpack import REPOSITORY
 from tools.miniature.drawings import OBJECTS, STYLES
 
 PROMPTS = REPOSITORY / "feature_sets" / "prompts"

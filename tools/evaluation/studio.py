@@ -20,7 +20,7 @@ import numpy as np
 from saeuron.evaluation.benchmark import DOMAINS, Sight
 from saeuron.files import sha256_of, write_atomically
 from saeuron.shots import Shot
-from tools.host import REPOSITORY
+from tools.host.unpack import REPOSITORY
 from tools.miniature.build_feature_sets import HOOKPOINT, load_feature_set, load_sae
 from tools.pack import pack
 
@@ -106,7 +106,7 @@ class Studio:
         settings = pack("nodes.host.sampling").SamplingSettings(
             "euler", "sgm_uniform", STEPS, treatment.cfg, SIZE, SIZE
         )
-        patching, find_site = pack("nodes.host.patching"), pack("nodes.host.unet").find_site
+        patching, find_site = pack("nodes.host.model"), pack("nodes.host.unet").find_site
         model, clip, vae = self.part("miniature")
         for intervention in treatment.interventions():
             sae = self._sae(intervention.feature_set.sae.hookpoint)

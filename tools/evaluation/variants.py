@@ -16,7 +16,7 @@ import torch
 from saeuron.evaluation.benchmark import Concept, choose_multiplier
 from saeuron.miniature.architecture import DECISIVE
 from saeuron.sae.hookpoints import SDXL_UNBOX
-from tools.host import REPOSITORY
+from tools.host.unpack import REPOSITORY
 from tools.miniature.build_feature_sets import FIT_LISTS, OVERLAP, collect, load_sae, select
 from tools.miniature.training import import_host
 from tools.pack import pack

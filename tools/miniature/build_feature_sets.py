@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from saeuron.miniature.architecture import DECISIVE
-from tools.host import REPOSITORY
+from tools.host.unpack import REPOSITORY
 from tools.pack import pack
 
 from .drawings import OBJECTS, STYLES

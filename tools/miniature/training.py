@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from tools.host import host_path
+from tools.host.unpack import host_path
 
 
 def training_parser(description: str | None, seed: int = 1) -> argparse.ArgumentParser:

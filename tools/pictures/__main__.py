@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from tools.browser import NoBrowser
+from tools.host.browser import NoBrowser
+from tools.host.server import ComfyServer
 from tools.pictures.emblem import draw_emblems
 from tools.pictures.nodes import draw_nodes
 from tools.pictures.outputs import draw_outputs
-from tools.server import ComfyServer
 
 
 def main() -> None:

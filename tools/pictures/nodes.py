@@ -8,10 +8,10 @@ from typing import Any
 
 from PIL import Image
 
-from tools.browser import FOLDER, drive
 from tools.build_workflows import FOLDER as EXAMPLES
+from tools.host.browser import FOLDER, drive
+from tools.host.server import ComfyServer
 from tools.pictures.outputs import HELP_PICTURES, save
-from tools.server import ComfyServer
 
 WITH_RUN = ("unlearn_miniature", "feature_set_by_hand")
 WITHOUT_RUN = ("feature_heatmap", "compute_feature_set", "sweep_multiplier", "unlearn_several_concepts")
@@ -29,7 +29,7 @@ def picture_plan(node_ids: list[str]) -> dict[str, Any]:
 
 
 def draw_nodes(server: ComfyServer) -> None:
-    """Raises `tools.browser.NoBrowser`."""
+    """Raises `tools.host.browser.NoBrowser`."""
     node_ids = [name for name in server.object_info() if name.startswith("Saeuron")]
     folder = FOLDER / "nodes"
     drive(Path(__file__).with_name("nodes.mjs"), server.address, folder, picture_plan(node_ids))

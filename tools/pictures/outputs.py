@@ -11,8 +11,8 @@ from PIL import Image
 from saeuron.figures.plots import picture_grid
 from saeuron.files import write_atomically
 from tools.demo import MULTIPLIERS, SEED, Studio, held_out
-from tools.host import REPOSITORY
-from tools.server import ComfyServer
+from tools.host.server import ComfyServer
+from tools.host.unpack import REPOSITORY
 from tools.thumbnails import shown
 
 README_PICTURES = REPOSITORY / "docs" / "pictures"

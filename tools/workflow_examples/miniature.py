@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from saeuron.miniature.architecture import DECISIVE
 from saeuron.prompts import read_prompts
-from tools.host import REPOSITORY
+from tools.host.unpack import REPOSITORY
 from tools.miniature.build_feature_sets import folder_of
 from tools.workflow_format import Column, From, Node
 

@@ -1,4 +1,4 @@
-"""Start ComfyUI with this pack for a person at a browser: `python -m tools.serve`, or `make serve`.
+"""Start ComfyUI with this pack for a person at a browser: `python -m tools.host.serve`, or `make serve`.
 
 Models, outputs and saved workflows are kept in .host/serve, so that a ComfyUI of the user's own stays as it is.
 What comes after `--` goes to ComfyUI's main.py, for instance `-- --extra-model-paths-config my.yaml`.
@@ -15,13 +15,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tools.client import ComfyClient
-from tools.host import REPOSITORY, HostError
-from tools.server import host_command, host_environment, make_base
+from tools.host.client import ComfyClient
+from tools.host.server import host_command, host_environment, make_base
+from tools.host.unpack import REPOSITORY, HostError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tools.serve", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m tools.host.serve", description=__doc__.splitlines()[0])
     parser.add_argument("--port", type=int, default=8188)
     parser.add_argument("--base-directory", type=Path, default=REPOSITORY / ".host" / "serve")
     parser.add_argument("--cpu", action="store_true", help="use the CPU even where there is a GPU")

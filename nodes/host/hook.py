@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from ...saeuron.errors import SaeuronError
 from ...saeuron.figures.tables import edited_tokens_table
 from ...saeuron.schedule import nearest_step
-from .report import send_text
+from .runs import send_text
 from .unet import uncompiled
 
 KEY = "saeuron"

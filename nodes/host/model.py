@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...saeuron.edits.intervention import Intervention, intervene
 from ...saeuron.edits.steering import Steering, steer
-from .hooking import (
+from .hook import (
     KEY,
     RUN,
     HookedUNet,

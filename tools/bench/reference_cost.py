@@ -3,7 +3,7 @@
 Counted is the CPU time of one thread, so that what else the machine does matters little. All three are timed in turns,
 and a ratio is taken within one round, so that a machine that slows down slows all three.
 
-    python -m tools.reference_cost [--sdxl] [--rounds 15]
+    python -m tools.bench.reference_cost [--sdxl] [--rounds 15]
 """
 
 from __future__ import annotations

@@ -23,8 +23,8 @@ from types import TracebackType
 
 import psutil
 
-from tools.client import ComfyClient, Interrupted, ServerError
-from tools.host import REPOSITORY, host_path
+from tools.host.client import ComfyClient, Interrupted, ServerError
+from tools.host.unpack import REPOSITORY, host_path
 
 __all__ = ["ComfyServer", "Interrupted", "ServerError", "host_command", "host_environment", "make_base"]
 

@@ -20,7 +20,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+REPOSITORY = Path(__file__).resolve().parents[2]
 HOST = REPOSITORY / ".host" / "ComfyUI"
 
 VERSION = "0.3.75"
@@ -148,7 +148,3 @@ def main() -> int:
         return 1
     print(f"ComfyUI {host_version(path) or 'of an unknown version'} in {path}")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

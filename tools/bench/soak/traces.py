@@ -9,9 +9,9 @@ from statistics import linear_regression
 from typing import Any
 
 from saeuron.sae.hookpoints import SDXL_UNBOX
-from tools.events import Event
-from tools.server import ComfyServer, Interrupted
-from tools.soak.outcome import Outcome
+from tools.bench.soak.outcome import Outcome
+from tools.host.events import Event
+from tools.host.server import ComfyServer, Interrupted
 
 Graph = dict[str, dict[str, Any]]
 Output = list[Any]

@@ -16,8 +16,8 @@ from saeuron.errors import SaeuronError
 from saeuron.features.feature_set import Feature, FeatureSet, FeatureStep
 from saeuron.features.statistics import ActivationStatistics
 from saeuron.sae.model import SAEIdentity
-from tools.host import REPOSITORY
-from tools.soak.outcome import Outcome
+from tools.bench.soak.outcome import Outcome
+from tools.host.unpack import REPOSITORY
 
 LONGEST_LIFE = 0.1  # seconds of saving before the kill; some dozens of files are written in it
 READY = b"saving\n"
@@ -82,7 +82,7 @@ def kill_while_saving(kills: int, seed: int = 0) -> Outcome:
 
 
 def _kill_one(path: Path, life: float) -> None:
-    command = [sys.executable, "-m", "tools.soak.kills", str(path)]
+    command = [sys.executable, "-m", "tools.bench.soak.kills", str(path)]
     process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE)
     assert process.stdout is not None
     with process.stdout as output:

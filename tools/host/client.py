@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tools import events
+from tools.host import events
 
 
 class ServerError(Exception):

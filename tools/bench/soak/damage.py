@@ -7,8 +7,8 @@ import re
 import subprocess
 import sys
 
-from tools.host import REPOSITORY
-from tools.soak.outcome import Outcome
+from tools.bench.soak.outcome import Outcome
+from tools.host.unpack import REPOSITORY
 
 TESTS = [f"tests/unit/test_{name}.py" for name in ("hostile_files", "feature_set", "json_text", "files")]
 

@@ -9,14 +9,14 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from saeuron.files import write_atomically
-from tools.host import REPOSITORY
-from tools.machine import this_machine
-from tools.server import ComfyServer
-from tools.soak.damage import read_damaged_files
-from tools.soak.kills import kill_while_saving
-from tools.soak.outcome import Outcome
-from tools.soak.table import with_row
-from tools.soak.traces import leave_no_trace
+from tools.bench.machine import this_machine
+from tools.bench.soak.damage import read_damaged_files
+from tools.bench.soak.kills import kill_while_saving
+from tools.bench.soak.outcome import Outcome
+from tools.bench.soak.table import with_row
+from tools.bench.soak.traces import leave_no_trace
+from tools.host.server import ComfyServer
+from tools.host.unpack import REPOSITORY
 
 REPORT = REPOSITORY / "docs" / "reliability.md"
 
@@ -41,7 +41,7 @@ PARTS = {
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tools.soak", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m tools.bench.soak", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; all if none is named")
     parser.add_argument("--cases", type=int, help="size of the parts: prompts, kills, times the tests' examples")
     arguments = parser.parse_args()
@@ -56,7 +56,7 @@ def main() -> int:
         start = time.monotonic()
         outcome = part.run(size)
         minutes = (time.monotonic() - start) / 60
-        command = f"`python -m tools.soak {name} --cases {size}`"
+        command = f"`python -m tools.bench.soak {name} --cases {size}`"
         row = [name, part.what, f"{outcome.cases:,}", str(len(outcome.failures)), outcome.memory or "-",
                f"{minutes:.1f}", command, machine]  # fmt: skip
         write_atomically(REPORT, with_row(REPORT.read_text(encoding="utf-8"), row).encode())

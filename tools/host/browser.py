@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from tools.host import REPOSITORY
+from tools.host.unpack import REPOSITORY
 
 PLAYWRIGHT = "playwright-core@1.56.1"
 FOLDER = REPOSITORY / "output" / "browser"
