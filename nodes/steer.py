@@ -7,15 +7,13 @@ from typing import Any
 from comfy_api.v0_0_2 import io
 from torch import Tensor
 
-from ..saeuron.edits.intervention import HALVES
 from ..saeuron.edits.steering import Steering, parse_strengths
-from ..saeuron.errors import SaeuronError
 from ..saeuron.figures.tables import strength_table
-from .host.hook import Preview
 from .host.model import Patch, add_patch
-from .host.runs import node_id_of, show_text
+from .host.runs import Preview, node_id_of, show_text
 from .host.sockets import CATEGORY, SAE, HostedSAE, region_of
 from .host.unet import find_site
+from .host.when import when_inputs, when_of
 
 
 class SaeuronSteerFeatures(io.ComfyNode):
@@ -37,18 +35,7 @@ class SaeuronSteerFeatures(io.ComfyNode):
                     tooltip="One feature a line, as index: strength, for example 123: -4.5. A strength is an "
                     "activation: look at a feature's mean or highest activation to choose it.",
                 ),
-                io.Float.Input(
-                    "start_percent", default=0.0, min=0.0, max=1.0, step=0.01, tooltip="From this part of sampling on."
-                ),
-                io.Float.Input(
-                    "end_percent", default=1.0, min=0.0, max=1.0, step=0.01, tooltip="Up to this part of sampling."
-                ),
-                io.Combo.Input(
-                    "halves",
-                    options=list(HALVES),
-                    default="both",
-                    tooltip="Which half of a guided batch is edited. At cfg 1 there is only the positive one.",
-                ),
+                *when_inputs(),
                 io.Mask.Input(
                     "mask", optional=True, tooltip="Where in the picture features are added; without it, everywhere."
                 ),
@@ -63,23 +50,16 @@ class SaeuronSteerFeatures(io.ComfyNode):
         model: Any,
         sae: HostedSAE,
         strengths: str,
-        start_percent: float,
-        end_percent: float,
-        halves: str,
         mask: Tensor | None = None,
+        **when: Any,
     ) -> io.NodeOutput:
-        if start_percent > end_percent:
-            raise SaeuronError(f"start_percent {start_percent:g} is after end_percent {end_percent:g}; swap them.")
         site = find_site(model, sae.identity)
-        sampling = model.get_model_object("model_sampling")
         steering = Steering(
             parse_strengths(strengths),
+            when_of(model, **when),
             region_of(mask),
-            sigma_start=float(sampling.percent_to_sigma(start_percent)),
-            sigma_end=float(sampling.percent_to_sigma(end_percent)),
-            halves=halves,
         )
         steering.check_features(sae.identity.n)
         table = strength_table(steering, sae.labels)
-        patched = add_patch(model, Patch(site, sae, steering, Preview(node_id_of(cls), table)))
+        patched = add_patch(model, Patch(site, sae, steering, Preview(node_id_of(cls), table, "Steer Features")))
         return io.NodeOutput(patched, ui=show_text(cls, table))

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from comfy_api.v0_0_2 import io
+from torch import Tensor
 
-from ..saeuron.edits.intervention import HALVES, MODES, RULES, Intervention
-from ..saeuron.errors import SaeuronError
+from ..saeuron.edits.intervention import MODES, RULES, Intervention
 from ..saeuron.features.feature_set import FeatureSet
 from ..saeuron.figures.tables import effective_factor_table
-from .host.hook import Preview
 from .host.model import Patch, add_patch
-from .host.runs import node_id_of, show_text
-from .host.sockets import CATEGORY, FEATURE_SET, SAE, HostedSAE
+from .host.runs import Preview, node_id_of, show_text
+from .host.sockets import CATEGORY, FEATURE_SET, SAE, HostedSAE, region_of
 from .host.unet import find_site
+from .host.when import when_inputs, when_of
 
 
 class SaeuronUnlearn(io.ComfyNode):
@@ -54,17 +54,11 @@ class SaeuronUnlearn(io.ComfyNode):
                     tooltip="gamma-mu: multiplier times the feature's mean activation. gamma: the multiplier alone. "
                     "zero: features are switched off and the multiplier is not used.",
                 ),
-                io.Float.Input(
-                    "start_percent", default=0.0, min=0.0, max=1.0, step=0.01, tooltip="From this part of sampling on."
-                ),
-                io.Float.Input(
-                    "end_percent", default=1.0, min=0.0, max=1.0, step=0.01, tooltip="Up to this part of sampling."
-                ),
-                io.Combo.Input(
-                    "halves",
-                    options=list(HALVES),
-                    default="both",
-                    tooltip="Which half of a guided batch is edited. At cfg 1 there is only the positive one.",
+                *when_inputs(),
+                io.Mask.Input(
+                    "mask",
+                    optional=True,
+                    tooltip="Where in the picture the concept is turned down; without it, everywhere.",
                 ),
             ],
             outputs=[io.Model.Output(tooltip="For a sampler, or another Unlearn.")],
@@ -80,24 +74,19 @@ class SaeuronUnlearn(io.ComfyNode):
         multiplier: float,
         mode: str,
         rule: str,
-        start_percent: float,
-        end_percent: float,
-        halves: str,
+        mask: Tensor | None = None,
+        **when: Any,
     ) -> io.NodeOutput:
-        if start_percent > end_percent:
-            raise SaeuronError(f"start_percent {start_percent:g} is after end_percent {end_percent:g}; swap them.")
         feature_set.check_sae(sae.identity)
         site = find_site(model, sae.identity)
-        sampling = model.get_model_object("model_sampling")
         intervention = Intervention(
             feature_set,
             multiplier,
             mode,
             rule,
-            sigma_start=float(sampling.percent_to_sigma(start_percent)),
-            sigma_end=float(sampling.percent_to_sigma(end_percent)),
-            halves=halves,
+            when_of(model, **when),
+            region_of(mask),
         )
         factors = effective_factor_table(intervention, sae.labels)
-        patched = add_patch(model, Patch(site, sae, intervention, Preview(node_id_of(cls), factors)))
+        patched = add_patch(model, Patch(site, sae, intervention, Preview(node_id_of(cls), factors, "Unlearn")))
         return io.NodeOutput(patched, ui=show_text(cls, factors))

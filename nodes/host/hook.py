@@ -1,192 +1,111 @@
-"""Hooks on blocks of the UNet that live for one call of it.
+"""Hooks on modules of the UNet that live for one call of it.
 
-An ``APPLY_MODEL`` wrapper puts them in, runs the UNet, and takes them out whatever happens: the base model and its
-other clones never see them, LoRA keys stay as they are, and torch.compile works on either side of it.
-
-A hook replaces the block's ``forward``. torch's own forward hooks would do in eager mode, but torch.compile does not
+A hook replaces the module's ``forward``. torch's own forward hooks would do in eager mode, but torch.compile does not
 check whether hooks were added since it compiled (``torch._dynamo.config.skip_nnmodule_hook_guards``), and the edit
 would silently be left out; it does check for a replaced ``forward``. To the compiler a hook is one custom operation
 that it does not look into, so the UNet stays one graph, and another multiplier needs no compiling.
+
+Several threads may run one UNet at once, each with hooks of its own or with none: what stands in a module only asks
+the call that runs whether there is something to do, and it is taken out when no call needs it any more.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Hashable, Mapping
-from contextlib import ExitStack
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ...saeuron.errors import SaeuronError
-from ...saeuron.figures.tables import edited_tokens_table
-from ...saeuron.schedule import nearest_step
-from .runs import send_text
-from .unet import uncompiled
-
-KEY = "saeuron"
-
-# block input, block output (both BHWC), the host's transformer_options -> new output, or None to leave it alone
-Reader = Callable[[Tensor, Tensor, Mapping[str, Any]], Tensor | None]
-
-# block input, block output (both BCHW) -> new output; the output itself to leave it alone
+# input and output of a module -> new output; the output itself to leave it alone
 Hook = Callable[[Tensor, Tensor], Tensor]
 
-RUN = f"{KEY}-run"  # where a run keeps its `Run` in transformer_options
-
-POSITIVE, NEGATIVE = 0, 1  # the host's numbers in cond_or_uncond
-
-
-class Run:
-    """What happened in one sampling run. An object, because the host copies lists and dicts for every call."""
-
-    def __init__(self) -> None:
-        self._edited: dict[Hashable, dict[int, tuple[int, int]]] = {}
-
-    def count(self, edit: Hashable, step: int, edited: int, tokens: int) -> None:
-        """`edit` names what was done to the `edited` ones of `tokens` tokens in one call of the UNet at `step`."""
-        steps = self._edited.setdefault(edit, {})
-        before = steps.get(step, (0, 0))
-        steps[step] = before[0] + edited, before[1] + tokens
-
-    def edited(self, edit: Hashable) -> Mapping[int, tuple[int, int]]:
-        """Step -> (tokens edited, tokens seen), over all calls."""
-        return self._edited.get(edit, {})
+_HOOKS: ContextVar[Mapping[str, tuple[Hook, ...]]] = ContextVar("hooks", default={})  # noqa: B039 (never changed)
+"""Those of the call that runs now, by module path: compiled code keeps paths, but nothing that belongs to one call."""
 
 
-class Preview(NamedTuple):
-    """A node that shows `text`, and below it what the run did."""
-
-    node_id: str | None
-    text: str
-
-
-class HookedUNet:
-    """The wrapper. `readers` is a tuple of (module path, reader), called in order."""
-
-    def __init__(self, readers: tuple[tuple[str, Reader], ...]) -> None:
-        self._readers = readers
-
-    def __call__(self, executor: Any, *args: Any, **kwargs: Any) -> Any:
-        unet = uncompiled(executor.class_obj.diffusion_model)
-        options = kwargs.get("transformer_options") or (args[5] if len(args) > 5 else {})
-        outer = _HOOKS.get()
-        with ExitStack() as undo:
-            hooks = (partial(_hook, reader, options) for _, reader in self._readers)
-            undo.callback(_HOOKS.reset, _HOOKS.set((*outer, *hooks)))
-            for number, (path, _) in enumerate(self._readers, len(outer)):
-                undo.callback(_replace_forward(unet.get_submodule(path), number))
-            return executor(*args, **kwargs)
+@contextmanager
+def hooked(unet: nn.Module, hooks: Sequence[tuple[str, Hook]]) -> Iterator[None]:
+    """Let each hook act on what the module at its path gives, in order, after those that an outer call put there."""
+    merged = dict(_HOOKS.get())
+    for path, hook in hooks:
+        merged[path] = (*merged.get(path, ()), hook)
+    token = _HOOKS.set(merged)
+    with ExitStack() as undo:
+        undo.callback(_HOOKS.reset, token)
+        for path in dict.fromkeys(path for path, _ in hooks):
+            undo.callback(_put_in(unet.get_submodule(path), path).take_out)
+        yield
 
 
-class WatchedRun:
-    """An ``OUTER_SAMPLE`` wrapper: when a run has ended, the nodes of `previews`, (edit, its node), show what it did.
+class _Installed:
+    """What stands in one module in place of its ``forward`` while at least one call needs it."""
 
-    It says so if an edited block was never run: packs that replace what runs it leave the edit out, and the picture
-    would silently be the plain one.
-    """
+    def __init__(self, module: nn.Module, path: str) -> None:
+        self._module = weakref.ref(module)
+        self._replaced = vars(module).get("forward")  # by another pack; the class's own is not in there
+        self._users = 0
+        inner = module.forward
 
-    def __init__(self, previews: tuple[tuple[Hashable, Preview], ...]) -> None:
-        self._previews = previews
+        def forward(module_input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+            module_output = inner(module_input, *args, **kwargs)
+            run_hooks = _run_hooks_compiled if torch.compiler.is_compiling() else _run_hooks
+            return run_hooks(module_input, module_output, path)
 
-    def __call__(self, executor: Any, *args: Any, **kwargs: Any) -> Any:
-        options = executor.class_obj.model_options.setdefault("transformer_options", {})
-        run = options[RUN] = Run()
-        try:
-            result = executor(*args, **kwargs)
-        finally:
-            del options[RUN]
-        if not all(run.edited(edit) for edit, _ in self._previews):
-            logging.getLogger("saeuron").warning(
-                "Unlearn had no effect: another custom node runs the UNet without the edited block, or without "
-                "ComfyUI's model wrappers. Remove that node from the graph, or disable its pack."
-            )
-        for edit, preview in self._previews:
-            send_text(f"{edited_tokens_table(run.edited(edit))}\n{preview.text}", preview.node_id)
-        return result
+        self._forward = module.forward = forward
 
+    def in_place(self) -> bool:
+        """Whether calls of the module still come through here. Another pack may have put its own on top."""
+        module = self._module()
+        return module is not None and "forward" in vars(module)
 
-_HOOKS: ContextVar[tuple[Hook, ...]] = ContextVar("hooks", default=())
-"""Those of the call that runs now: compiled code keeps numbers, but nothing that belongs to one call."""
+    def put_in(self) -> _Installed:
+        self._users += 1
+        return self
 
-
-def _replace_forward(block: nn.Module, number: int) -> Callable[[], None]:
-    """Let the hook of this `number` act on what `block` gives; returns what undoes it."""
-    inner = block.forward
-    replaced_before = "forward" in vars(block)
-
-    def forward(block_input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        block_output = inner(block_input, *args, **kwargs)
-        run_hook = _run_hook_compiled if torch.compiler.is_compiling() else _run_hook
-        return run_hook(block_input, block_output, number)
-
-    def undo() -> None:
-        if replaced_before:
-            block.forward = inner
-        else:
-            del block.forward
-
-    block.forward = forward
-    return undo
+    def take_out(self) -> None:
+        with _LOCK:
+            self._users -= 1
+            module = self._module()
+            # What another pack put on top meanwhile stays, and leads through here, where without a call's hooks
+            # nothing is done.
+            if self._users or module is None or vars(module).get("forward") is not self._forward:
+                return
+            if self._replaced is None:
+                del module.forward
+            else:
+                module.forward = self._replaced
+            _INSTALLED.pop(module, None)
 
 
-def _hook(reader: Reader, options: Mapping[str, Any], block_input: Tensor, block_output: Tensor) -> Tensor:
-    tokens_out = block_output.permute(0, 2, 3, 1)  # BCHW -> BHWC
-    edited = reader(block_input.permute(0, 2, 3, 1), tokens_out, options)
-    if edited is None or edited is tokens_out:
-        return block_output
-    return edited.permute(0, 3, 1, 2).contiguous()  # BHWC -> BCHW
+_LOCK = threading.Lock()
+_INSTALLED: weakref.WeakKeyDictionary[nn.Module, _Installed] = weakref.WeakKeyDictionary()
 
 
-def _run_hook(block_input: Tensor, block_output: Tensor, number: int) -> Tensor:
-    return _HOOKS.get()[number](block_input, block_output)
+def _put_in(module: nn.Module, path: str) -> _Installed:
+    with _LOCK:
+        installed = _INSTALLED.get(module)
+        if installed is None or not installed.in_place():
+            installed = _INSTALLED[module] = _Installed(module, path)
+        return installed.put_in()
 
 
-def _run_hook_into_copy(block_input: Tensor, block_output: Tensor, number: int) -> Tensor:
+def _run_hooks(module_input: Tensor, module_output: Tensor, path: str) -> Tensor:
+    for hook in _HOOKS.get().get(path, ()):
+        module_output = hook(module_input, module_output)
+    return module_output
+
+
+def _run_hooks_into_copy(module_input: Tensor, module_output: Tensor, path: str) -> Tensor:
     # An operation must not return what it was given, and has to keep the memory layout that it announces.
-    return torch.empty_like(block_output).copy_(_run_hook(block_input, block_output, number))
+    return torch.empty_like(module_output).copy_(_run_hooks(module_input, module_output, path))
 
 
 # CUDA graphs would repeat the kernels of the first call instead of asking what this call's are.
 _TAGS: dict[str, Any] = {"tags": (torch.Tag.cudagraph_unsafe,)} if hasattr(torch.Tag, "cudagraph_unsafe") else {}
-_run_hook_compiled = torch.library.custom_op("saeuron::hook", _run_hook_into_copy, mutates_args=(), **_TAGS)
-_run_hook_compiled.register_fake(lambda block_input, block_output, number: torch.empty_like(block_output))
-
-
-def current_sigma(options: Mapping[str, Any]) -> float:
-    sigmas = options.get("sigmas")
-    if sigmas is None:
-        raise SaeuronError(
-            "The node that runs this model does not tell the noise level, so the step's features can't be chosen. "
-            "Use KSampler, SamplerCustom or another sampler that goes through ComfyUI's sampling."
-        )
-    return float(sigmas.flatten()[0])
-
-
-def current_step(options: Mapping[str, Any]) -> int:
-    """The step of the run's schedule that the current call belongs to, from 0; 0 where the schedule is not known."""
-    schedule = options.get("sample_sigmas")
-    steps = [] if schedule is None else [sigma for sigma in schedule.flatten().tolist() if sigma > 0]
-    sigma = current_sigma(options)
-    return nearest_step(steps, sigma) if steps and sigma > 0 else 0
-
-
-def halves_of_rows(options: Mapping[str, Any], batch: int) -> list[int]:
-    """For each row of the batch, POSITIVE or NEGATIVE.
-
-    The host stacks equal chunks, one per entry of ``cond_or_uncond``; at cfg 1 there is a single positive one.
-    """
-    chunks = options.get("cond_or_uncond") or [POSITIVE]
-    if batch % len(chunks):
-        raise SaeuronError(f"A batch of {batch} can't be split into the {len(chunks)} conditionings the sampler names.")
-    rows = batch // len(chunks)
-    return [chunk for chunk in chunks for _ in range(rows)]
-
-
-def pictures_of_rows(options: Mapping[str, Any], batch: int) -> list[int]:
-    """For each row of the batch, which picture of the latent's batch it belongs to, from 0."""
-    pictures = batch // len(options.get("cond_or_uncond") or [POSITIVE])
-    return [row % pictures for row in range(batch)]
+_run_hooks_compiled = torch.library.custom_op("saeuron::hook", _run_hooks_into_copy, mutates_args=(), **_TAGS)
+_run_hooks_compiled.register_fake(lambda module_input, module_output, path: torch.empty_like(module_output))

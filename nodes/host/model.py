@@ -1,30 +1,28 @@
-"""Edits on a MODEL: any number of chained ones, one wrapper, one encode per hookpoint and SAE."""
+"""Edits and recorders on a MODEL: any number of chained ones, one wrapper, one encode per hookpoint and SAE."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ...saeuron.edits.intervention import Intervention, intervene
-from ...saeuron.edits.steering import Steering, steer
-from .hook import (
-    KEY,
-    RUN,
-    HookedUNet,
-    Preview,
-    Reader,
-    WatchedRun,
-    current_sigma,
-    current_step,
-    halves_of_rows,
-    pictures_of_rows,
-)
+from ...saeuron.edits.apply import Edit, apply_edits
+from ...saeuron.edits.call import POSITIVE, Call
+from ...saeuron.sae.model import SparseCodes, read_tokens
+from .call import TAG, read_call
+from .hook import Hook, hooked
+from .runs import Preview, Run, WatchedRun, current_run, note_step, tag_conditionings
 from .sockets import HostedSAE
-from .unet import Site
+from .unet import Site, uncompiled
+
+KEY = "saeuron"
+
+Keep = Callable[[Call, Sequence[int], SparseCodes], None]
+"""A call, those of its rows that are positive, and their codes [rows, h, w, k]."""
 
 
 @dataclass(frozen=True)
@@ -33,100 +31,109 @@ class Patch:
 
     site: Site
     sae: HostedSAE
-    edit: Intervention | Steering
+    edit: Edit
     preview: Preview | None = None
 
-    @property
-    def group(self) -> Hashable:
-        """Patches of the same group are applied as one."""
-        how = self.edit.mode if isinstance(self.edit, Intervention) else "steering"
-        # By what the SAE is: without the host's cache, two Load SAE of one file give two objects.
-        sae = self.sae.identity if self.sae.identity.sha256 else id(self.sae.module)
-        return self.site, sae, how
+
+@dataclass(frozen=True)
+class Recorder:
+    """Hands what the SAE sees to `keep`, after all edits. Nothing is changed."""
+
+    site: Site
+    sae: HostedSAE
+    keep: Keep
 
 
 def add_patch(model: Any, patch: Patch) -> Any:
     """A clone of `model` (the host's MODEL) with `patch` after the patches that are on it already."""
+    patches, recorders = model.get_attachment(KEY) or ((), ())
+    return _with(model, (*patches, patch), recorders)
+
+
+def add_recorder(model: Any, recorder: Recorder) -> Any:
+    """A clone of `model` with `recorder` on it; edits that are on `model` stay and are seen."""
+    patches, recorders = model.get_attachment(KEY) or ((), ())
+    return _with(model, patches, (*recorders, recorder))
+
+
+def _with(model: Any, patches: tuple[Patch, ...], recorders: tuple[Recorder, ...]) -> Any:
     from comfy.patcher_extension import WrappersMP
 
     patched = model.clone()
-    patches: tuple[Patch, ...] = (*(patched.get_attachment(KEY) or ()), patch)
-    patched.set_attachments(KEY, patches)
-    distinct = {id(p.sae.module): p.sae.patcher for p in patches}
+    patched.set_attachments(KEY, (patches, recorders))
+    distinct = {id(p.sae.module): p.sae.patcher for p in (*patches, *recorders)}
     patched.set_additional_models(KEY, list(distinct.values()))
-    previews = tuple((p.group, p.preview) for p in patches if p.preview is not None)
+    previews = tuple(((_place(p), p.edit.group), p.preview) for p in patches if p.preview is not None)
     for kind, wrapper in (
-        (WrappersMP.APPLY_MODEL, HookedUNet(_readers(patches))),
+        (WrappersMP.APPLY_MODEL, _EditedUNet(patches, recorders)),
         (WrappersMP.OUTER_SAMPLE, WatchedRun(previews)),
+        (WrappersMP.SAMPLER_SAMPLE, tag_conditionings),
+        (WrappersMP.PREDICT_NOISE, note_step),
     ):
         patched.remove_wrappers_with_key(kind, KEY)
         patched.add_wrapper_with_key(kind, KEY, wrapper)
     return patched
 
 
-def _readers(patches: Sequence[Patch]) -> tuple[tuple[str, Reader], ...]:
-    """One reader per group; different modes at a site follow each other.
+def _place(patch: Patch) -> Hashable:
+    """Patches of the same place share an encode."""
+    # By what the SAE is: without the host's cache, two Load SAE of one file give two objects.
+    identity = patch.sae.identity
+    return patch.site, identity if identity.sha256 else id(patch.sae.module)
 
-    Steering comes last, wherever its node stands in the chain: interventions read what the model itself computes and
-    do not take away what was added on purpose.
+
+class _EditedUNet:
+    """An ``APPLY_MODEL`` wrapper: reads the call once, and puts hooks into the UNet for as long as it runs.
+
+    The base model and its other clones never see them, and LoRA keys stay as they are.
     """
-    groups: dict[Hashable, list[Patch]] = {}
-    for patch in sorted(patches, key=lambda patch: isinstance(patch.edit, Steering)):
-        groups.setdefault(patch.group, []).append(patch)
-    return tuple((group[0].site.module, _counted(name, _reader(group))) for name, group in groups.items())
+
+    def __init__(self, patches: Sequence[Patch], recorders: Sequence[Recorder]) -> None:
+        self._places: dict[Hashable, list[Patch]] = {}
+        for patch in patches:
+            self._places.setdefault(_place(patch), []).append(patch)
+        self._recorders = tuple(recorders)
+
+    def __call__(self, executor: Any, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+        tags = kwargs.pop(TAG, None)
+        # t, c_concat, c_crossattn, control, transformer_options
+        options = kwargs.get("transformer_options") or (args[4] if len(args) > 4 else {})
+        run = current_run(options)
+        call = read_call(options, tags, len(x), (x.shape[-2], x.shape[-1]), run)
+        hooks: list[tuple[str, Hook]] = [
+            (patches[0].site.module, partial(_edit, patches, place, call, run))
+            for place, patches in self._places.items()
+        ]
+        hooks += [(recorder.site.module, partial(_record, recorder, call)) for recorder in self._recorders]
+        with hooked(uncompiled(executor.class_obj.diffusion_model), hooks):
+            return executor(x, *args, **kwargs)
 
 
-def _reader(patches: Sequence[Patch]) -> Reader:
-    edits = [patch.edit for patch in patches]
-
-    def read(block_input: Tensor, block_output: Tensor, options: Mapping[str, Any]) -> Tensor | None:
-        sigma = current_sigma(options)
-        pictures = pictures_of_rows(options, len(block_output))
-        rows_of: dict[tuple[int, ...], list[int]] = {}
-        for row, half in enumerate(halves_of_rows(options, len(block_output))):
-            chosen = tuple(n for n, edit in enumerate(edits) if edit.acts_on(half))
-            if chosen:
-                rows_of.setdefault(chosen, []).append(row)
-        edited = block_output
-        for chosen, rows in rows_of.items():
-            together = [edits[n] for n in chosen]
-            if len(rows) == len(block_output):
-                return _apply(patches[0], together, sigma, pictures, block_input, block_output)
-            before = block_output[rows]
-            after = _apply(patches[0], together, sigma, [pictures[row] for row in rows], block_input[rows], before)
-            if after is not before:
-                edited = block_output.clone() if edited is block_output else edited
-                edited[rows] = after
-        return edited
-
-    return read
-
-
-def _apply(
-    of: Patch,
-    edits: Sequence[Intervention | Steering],
-    sigma: float,
-    pictures: Sequence[int],
-    block_input: Tensor,
-    block_output: Tensor,
+def _edit(
+    patches: Sequence[Patch], place: Hashable, call: Call, run: Run | None, block_input: Tensor, block_output: Tensor
 ) -> Tensor:
-    """`edits` of one group on some rows; `of` is one of the group's patches."""
-    sae = of.sae.module
-    if isinstance(of.edit, Steering):
-        return steer(sae, [e for e in edits if isinstance(e, Steering)], sigma, pictures, block_output)
-    interventions = [e for e in edits if isinstance(e, Intervention)]
-    return intervene(sae, of.site.kind, interventions, sigma, block_input, block_output)
+    def watch(group: Hashable, before: Tensor, after: Tensor) -> None:
+        if run is not None:
+            run.count((place, group), call.step, before, after)
+
+    tokens_out = block_output.permute(0, 2, 3, 1)  # BCHW -> BHWC
+    edited = apply_edits(
+        patches[0].sae.module,
+        patches[0].site.kind,
+        [patch.edit for patch in patches],
+        call,
+        block_input.permute(0, 2, 3, 1),
+        tokens_out,
+        watch,
+    )
+    if edited is tokens_out:
+        return block_output
+    return edited.permute(0, 3, 1, 2).contiguous()  # BHWC -> BCHW
 
 
-def _counted(group: Hashable, read: Reader) -> Reader:
-    """`read`, with the tokens that it edits counted in the run."""
-
-    def count(block_input: Tensor, block_output: Tensor, options: Mapping[str, Any]) -> Tensor | None:
-        edited = read(block_input, block_output, options)
-        if (run := options.get(RUN)) is not None:
-            after = block_output if edited is None else edited
-            changed = 0 if after is block_output else int(torch.ne(after, block_output).any(-1).sum())
-            run.count(group, current_step(options), changed, block_output[..., 0].numel())
-        return edited
-
-    return count
+def _record(recorder: Recorder, call: Call, block_input: Tensor, block_output: Tensor) -> Tensor:
+    if rows := [row for row in range(len(call.rows)) if call.role(row) == POSITIVE]:
+        with torch.no_grad():
+            x = read_tokens(recorder.site.kind, block_input[rows], block_output[rows]).permute(0, 2, 3, 1)
+            recorder.keep(call, rows, recorder.sae.module.encode(x))
+    return block_output

@@ -1,43 +1,27 @@
-"""Reading a hookpoint while the host samples: codes of the conditional half are handed on, nothing is edited."""
+"""Drawing pictures to see what the SAE sees in them; nothing is edited."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from ...saeuron.sae.model import SparseCodes, read_tokens
+from ...saeuron.sae.model import SparseCodes
 from ...saeuron.shots import Shot
 from .batches import BatchSampler
-from .hook import KEY, POSITIVE, HookedUNet, current_sigma, halves_of_rows
+from .model import Recorder, add_recorder
 from .sampling import SamplingSettings
 from .sockets import HostedSAE
 from .unet import Site, find_site
-
-RECORDER_KEY = f"{KEY}-recorder"
 
 Keep = Callable[[float, SparseCodes], None]
 """Noise level, codes [B, h, w, k]."""
 
 
 def with_recorder(model: Any, site: Site, sae: HostedSAE, keep: Keep) -> Any:
-    """A clone of `model` that hands what it sees to `keep`; edits already on `model` stay and are seen."""
-    from comfy.patcher_extension import WrappersMP
-
-    def read(block_input: Tensor, block_output: Tensor, options: Mapping[str, Any]) -> None:
-        rows = [row for row, half in enumerate(halves_of_rows(options, len(block_output))) if half == POSITIVE]
-        if not rows:
-            return
-        with torch.no_grad():
-            x = read_tokens(site.kind, block_input[rows], block_output[rows])
-            keep(current_sigma(options), sae.module.encode(x))
-
-    recording = model.clone()
-    recording.set_additional_models(RECORDER_KEY, [sae.patcher])
-    recording.add_wrapper_with_key(WrappersMP.APPLY_MODEL, RECORDER_KEY, HookedUNet(((site.module, read),)))
-    return recording
+    """A clone of `model` that hands the codes of the positive rows to `keep`; edits already on `model` are seen."""
+    return add_recorder(model, Recorder(site, sae, lambda call, rows, codes: keep(call.sigma, codes)))
 
 
 def record_pictures(

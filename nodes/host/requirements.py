@@ -12,6 +12,7 @@ FLOOR = "0.3.75"  # the oldest ComfyUI that the tests have passed with
 # Module -> attributes; a dot leads into a class.
 USED: dict[str, tuple[str, ...]] = {
     "comfy.clip_vision": ("ClipVisionModel",),
+    "comfy.conds": ("CONDRegular",),
     "comfy.latent_formats": ("SDXL",),
     "comfy.ldm.modules.diffusionmodules.openaimodel": ("UNetModel",),
     "comfy.model_base": ("SDXL",),
@@ -33,7 +34,12 @@ USED: dict[str, tuple[str, ...]] = {
         "ModelPatcher.set_attachments",
     ),
     "comfy.ops": ("manual_cast",),
-    "comfy.patcher_extension": ("WrappersMP.APPLY_MODEL", "WrappersMP.OUTER_SAMPLE"),
+    "comfy.patcher_extension": (
+        "WrappersMP.APPLY_MODEL",
+        "WrappersMP.OUTER_SAMPLE",
+        "WrappersMP.PREDICT_NOISE",
+        "WrappersMP.SAMPLER_SAMPLE",
+    ),
     "comfy.sample": ("fix_empty_latent_channels", "prepare_noise", "sample_custom"),
     "comfy.samplers": ("KSampler.SAMPLERS", "KSampler.SCHEDULERS", "sampler_object"),
     "comfy.sd": ("CLIP", "VAE"),

@@ -1,18 +1,143 @@
-"""What a node shows beside its outputs: text, live and in the run's outputs; results of a run that did not end."""
+"""What happens in a sampling run, and what nodes show of it; results of a run that did not end."""
 
 from __future__ import annotations
 
 import json
 import logging
 import sys
+from collections.abc import Hashable, Mapping
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from comfy_api.v0_0_2 import ui
+from torch import Tensor
 
 from ...saeuron.errors import SaeuronError
+from ...saeuron.figures.tables import edited_tokens_table
 from ...saeuron.files import write_atomically, write_png
+from ...saeuron.schedule import nearest_step
+from .call import RUN, Conditionings, read_schedule
+
+
+class Run:
+    """One sampling run: its steps, its conditionings, and what edits did in it."""
+
+    def __init__(self, schedule: list[float]) -> None:
+        """`schedule`: the noise level of each step."""
+        self.schedule = schedule
+        self.conditionings: Conditionings | None = None
+        self._asked: list[Tensor] = []
+        self._edited: dict[Hashable, dict[int, list[tuple[Tensor | int, int]]]] = {}
+
+    # Packs copy the options that a run travels in; it is the same run all the same.
+    def __copy__(self) -> Run:
+        return self
+
+    def __deepcopy__(self, _: Any) -> Run:
+        return self
+
+    def ask(self, sigma: Tensor) -> None:
+        """The sampler wants a prediction at this noise level."""
+        self._asked.append(sigma)
+
+    def count(self, edit: Hashable, step: int, before: Tensor, after: Tensor) -> None:
+        """What `edit` made of the tokens [..., d] in one call of the UNet at `step`."""
+        # Counted on the device, read when the run has ended: nothing waits for it here.
+        changed = 0 if after is before else torch.ne(after, before).any(-1).sum()
+        self._edited.setdefault(edit, {}).setdefault(step, []).append((changed, before[..., 0].numel()))
+
+    def edited(self, edit: Hashable) -> Mapping[int, tuple[int, int]]:
+        """Step -> (tokens edited, tokens seen), over all calls."""
+        steps = self._edited.get(edit, {})
+        return {step: (sum(int(c) for c, _ in calls), sum(n for _, n in calls)) for step, calls in steps.items()}
+
+    def asked(self) -> set[int]:
+        """The steps at which the sampler wanted a prediction."""
+        sigmas = torch.stack(self._asked).tolist() if self._asked else []
+        return {nearest_step(self.schedule, sigma) for sigma in sigmas if sigma > 0} if self.schedule else set()
+
+
+_RUN: ContextVar[Run | None] = ContextVar("run", default=None)
+
+
+def current_run(options: Mapping[str, Any]) -> Run | None:
+    """The run that a call with these ``transformer_options`` belongs to, None outside of the host's guiders."""
+    return options.get(RUN) or _RUN.get()
+
+
+class Preview(NamedTuple):
+    """A node that shows `text`, and above it what the run did. `name` is what people call it."""
+
+    node_id: str | None
+    text: str
+    name: str
+
+
+class WatchedRun:
+    """An ``OUTER_SAMPLE`` wrapper: when a run has ended, the nodes of `previews`, (edit, its node), show what it did.
+
+    It says so if an edited block was not run: packs that replace what runs it leave the edit out, and the picture
+    would silently be the plain one.
+    """
+
+    def __init__(self, previews: tuple[tuple[Hashable, Preview], ...]) -> None:
+        self._previews = previews
+
+    def __call__(
+        self, executor: Any, noise: Tensor, latent: Tensor, sampler: Any, sigmas: Tensor, *args: Any, **kwargs: Any
+    ) -> Any:
+        options = executor.class_obj.model_options.setdefault("transformer_options", {})
+        run = options[RUN] = Run(read_schedule(sigmas))
+        token = _RUN.set(run)
+        try:
+            result = executor(noise, latent, sampler, sigmas, *args, **kwargs)
+        finally:
+            _RUN.reset(token)
+            del options[RUN]
+        self._show(run)
+        return result
+
+    def _show(self, run: Run) -> None:
+        asked = run.asked()
+        for edit, preview in self._previews:
+            steps = run.edited(edit)
+            if asked and not steps:
+                logging.getLogger("saeuron").warning(
+                    "%s had no effect: another custom node runs the UNet without the edited block, or without "
+                    "ComfyUI's model wrappers. Remove that node from the graph, or disable its pack.",
+                    preview.name,
+                )
+            send_text(f"{edited_tokens_table(steps, asked)}\n{preview.text}", preview.node_id)
+
+
+def tag_conditionings(
+    executor: Any,
+    guider: Any,
+    sigmas: Tensor,
+    extra: dict[str, Any],
+    callback: Any,
+    noise: Tensor,
+    *args: Any,
+    **kwargs: Any,
+) -> Any:
+    """A ``SAMPLER_SAMPLE`` wrapper: the run's conditionings are complete, and can be told apart from here on."""
+    run = current_run(extra["model_options"]["transformer_options"])
+    if run is not None and isinstance(getattr(guider, "conds", None), dict):
+        run.conditionings = Conditionings(guider, len(noise), (noise.shape[-2], noise.shape[-1]))
+    return executor(guider, sigmas, extra, callback, noise, *args, **kwargs)
+
+
+def note_step(
+    executor: Any, x: Tensor, timestep: Tensor, model_options: dict[str, Any], *args: Any, **kwargs: Any
+) -> Any:
+    """A ``PREDICT_NOISE`` wrapper: the sampler wants a prediction."""
+    run = current_run(model_options.get("transformer_options", {}))
+    if run is not None:
+        run.ask(timestep.flatten()[0])
+    return executor(x, timestep, model_options, *args, **kwargs)
 
 
 def node_id_of(node: Any) -> str | None:

@@ -8,8 +8,9 @@ is no step counter and no state, the step is told by the current sigma.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -17,52 +18,34 @@ from torch import Tensor, nn
 from ..errors import SaeuronError
 from ..features.feature_set import FeatureSet, FeatureStep
 from ..finite import is_finite
+from ..regions import check_region
 from ..sae.model import SparseAutoencoder, SparseCodes, read_tokens
+from .call import Call
+from .when import ALWAYS, When
+from .where import blend, row_weights
 
 MODES = ("exact", "seed", "saeuron-code")
 RULES = ("gamma-mu", "gamma", "zero")
-HALVES = ("both", "positive", "negative")
 SLACK = 1e-3
 """Of a pre-activation, in units of |x| |w|."""
 
 
-class Acting:
-    """When something acts, and on which half of a guided batch. Those who inherit have the fields."""
-
-    sigma_start: float
-    sigma_end: float
-    halves: str
-
-    def acts_at(self, sigma: float) -> bool:
-        return self.sigma_end <= sigma <= self.sigma_start
-
-    def acts_on(self, half: int) -> bool:
-        """`half` as the host numbers them: 0 positive, 1 negative."""
-        return self.halves == "both" or (self.halves == "positive") == (half == 0)
-
-
-@dataclass(frozen=True)
-class Intervention(Acting):
-    """What is done to one concept at one hookpoint.
-
-    ``multiplier`` is gamma. ``sigma_start`` >= sigma >= ``sigma_end`` is where it acts, in the model's noise levels.
-    ``halves`` says which half of a guided batch is edited; at cfg 1 there is only the positive one.
-    """
+@dataclass(frozen=True, eq=False)
+class Intervention:
+    """What is done to one concept at one hookpoint. ``multiplier`` is gamma."""
 
     feature_set: FeatureSet
     multiplier: float
     mode: str = "exact"
     rule: str = "gamma-mu"
-    sigma_start: float = float("inf")
-    sigma_end: float = 0.0
-    halves: str = "both"
+    when: When = ALWAYS
+    region: Tensor | None = None
+    """Where it acts, as `row_weights` takes it."""
+
+    last: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        for name, value, choices in (
-            ("mode", self.mode, MODES),
-            ("rule", self.rule, RULES),
-            ("halves", self.halves, HALVES),
-        ):
+        for name, value, choices in (("mode", self.mode, MODES), ("rule", self.rule, RULES)):
             if value not in choices:
                 raise SaeuronError(f"Unknown {name} {value!r}; choose one of {', '.join(choices)}.")
         if not abs(self.multiplier) < float("inf"):
@@ -73,6 +56,31 @@ class Intervention(Acting):
                 "which the rule gamma-mu needs. Choose the rule gamma or zero, or compute the set with "
                 "Collect Statistics."
             )
+        if self.region is not None:
+            check_region(self.region)
+
+    @property
+    def group(self) -> Hashable:
+        """Interventions of the same group are applied as one."""
+        return self.mode, id(self.region)
+
+    @staticmethod
+    def apply_together(
+        interventions: Sequence[Intervention],
+        sae: SparseAutoencoder,
+        kind: str,
+        call: Call,
+        rows: Sequence[int],
+        block_input: Tensor,
+        block_output: Tensor,
+    ) -> Tensor:
+        """`intervene` on `rows` of `call`, where the interventions' region is; of one group, [len(rows), H, W, d]."""
+        edited = intervene(sae, kind, interventions, call.sigma, block_input, block_output)
+        if edited is block_output:
+            return block_output
+        region = interventions[0].region
+        weights = row_weights(region, call, rows, *block_output.shape[1:3], block_output.device)
+        return blend(block_output, edited, weights)
 
     def factors(self, step: FeatureStep) -> list[float]:
         """What each of the step's features is multiplied with where it is active: gamma * mu_i(D_c), gamma or 0."""
@@ -127,7 +135,6 @@ def _strength(edit: tuple[float, float]) -> tuple[float, float, float]:
     return abs(factor - 1), -factor, -threshold
 
 
-@torch.no_grad()
 def intervene(
     sae: SparseAutoencoder,
     kind: str,
@@ -136,17 +143,16 @@ def intervene(
     block_input: Tensor,
     block_output: Tensor,
 ) -> Tensor:
-    """The block's output after `interventions`, which share SAE and mode, at noise level `sigma`.
+    """The block's output after `interventions`, which all act and share SAE and mode, at noise level `sigma`.
 
     Block input and output are channels last, [..., d], of any float dtype; the edit is computed in float32 and
     returned in the output's dtype. Where nothing is to be done, `block_output` itself is returned.
     Errors: `SaeuronError` if an edited token is not finite, which names the cause: the edit, or the model itself.
     """
-    acting = [intervention for intervention in interventions if intervention.acts_at(sigma)]
-    if not acting:
+    if not interventions:
         return block_output
-    mode = acting[0].mode
-    edit = combine(acting, sigma, block_output.device)
+    mode = interventions[0].mode
+    edit = combine(interventions, sigma, block_output.device)
     if mode == "exact" and edit is None:
         return block_output
     x = read_tokens("output" if mode == "seed" else kind, block_input, block_output)

@@ -15,34 +15,35 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from reprlib import repr as brief  # what strangers wrote may be long
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from ..errors import SaeuronError
 from ..finite import is_finite
-from ..regions import check_region, token_weights
+from ..regions import check_region
 from ..sae.model import SparseAutoencoder
-from .intervention import HALVES, Acting
+from .call import Call
+from .when import ALWAYS, When
+from .where import row_weights
 
 MAX_FEATURES = 1000
 
 
 @dataclass(frozen=True, eq=False)
-class Steering(Acting):
-    """Features to add at one hookpoint.
-
-    ``region`` says where, float [M, H, W] from 0 to 1 at any resolution, None for everywhere; picture i of a batch
-    takes mask i modulo M. The other fields are as those of `Intervention`.
-    """
+class Steering:
+    """Features to add at one hookpoint."""
 
     strengths: tuple[tuple[int, float], ...]
     """(feature index, strength); each feature once."""
 
+    when: When = ALWAYS
     region: Tensor | None = None
-    sigma_start: float = float("inf")
-    sigma_end: float = 0.0
-    halves: str = "both"
+    """Where they are added, as `row_weights` takes it."""
+
+    last: ClassVar[bool] = True
+    group: ClassVar[str] = "steering"
 
     def __post_init__(self) -> None:
         indices = [index for index, _ in self.strengths]
@@ -51,8 +52,6 @@ class Steering(Acting):
         for index, strength in self.strengths:
             if index < 0 or not math.isfinite(strength):
                 raise SaeuronError(f"Feature {index}: its index must be 0 or more and its strength finite.")
-        if self.halves not in HALVES:
-            raise SaeuronError(f"Unknown halves {self.halves!r}; choose one of {', '.join(HALVES)}.")
         if self.region is not None:
             check_region(self.region)
 
@@ -70,32 +69,35 @@ class Steering(Acting):
         rows = sae.decoder_rows(torch.tensor(indices, dtype=torch.int64, device=device))
         return torch.tensor(strengths, dtype=torch.float32, device=device) @ rows
 
-    def weights(self, pictures: Sequence[int], height: int, width: int, device: torch.device) -> Tensor:
-        """How much is added at each token: float32 [len(pictures), height, width, 1]."""
-        if self.region is None:
-            return torch.ones(len(pictures), height, width, 1, device=device)
-        masks = token_weights(self.region, height, width)
-        return masks[[picture % len(masks) for picture in pictures]].unsqueeze(-1).to(device)
+    @staticmethod
+    def apply_together(
+        steerings: Sequence[Steering],
+        sae: SparseAutoencoder,
+        kind: str,
+        call: Call,
+        rows: Sequence[int],
+        block_input: Tensor,
+        block_output: Tensor,
+    ) -> Tensor:
+        """`steer` on `rows` of `call`; what the block was given does not matter."""
+        return steer(sae, steerings, call, rows, block_output)
 
 
 def steer(
-    sae: SparseAutoencoder,
-    steerings: Sequence[Steering],
-    sigma: float,
-    pictures: Sequence[int],
-    block_output: Tensor,
+    sae: SparseAutoencoder, steerings: Sequence[Steering], call: Call, rows: Sequence[int], block_output: Tensor
 ) -> Tensor:
-    """The block's output [B, H, W, d] after `steerings` at noise level `sigma`; row b belongs to picture `pictures[b]`.
+    """The block's output [len(rows), H, W, d] for `rows` of `call` after `steerings`, which all act.
 
     Computed in float32, returned in the output's dtype. Tokens to which nothing is added keep their exact bits, and
     where there are none to change, `block_output` itself is returned.
-    Errors: `SaeuronError` if a token to which something is added is not finite then.
+    Errors: `SaeuronError` if a token to which something is added is not finite then, or as `row_weights`.
     """
     device, (height, width) = block_output.device, block_output.shape[1:3]
     added: Tensor | None = None
     for steering in steerings:
-        if steering.acts_at(sigma) and (direction := steering.direction(sae, device)) is not None:
-            part = steering.weights(pictures, height, width, device) * direction
+        if (direction := steering.direction(sae, device)) is not None:
+            weights = row_weights(steering.region, call, rows, height, width, device)
+            part = direction.expand_as(block_output) if weights is None else weights.unsqueeze(-1) * direction
             added = part if added is None else added + part
     if added is None:
         return block_output

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from itertools import groupby
 
 from ..edits.intervention import Intervention
@@ -51,10 +51,11 @@ def strength_table(steering: Steering, labels: Mapping[int, str] = NO_LABELS) ->
     return "\n".join(lines)
 
 
-def edited_tokens_table(steps: Mapping[int, tuple[int, int]]) -> str:
+def edited_tokens_table(steps: Mapping[int, tuple[int, int]], asked: Collection[int] = ()) -> str:
     """How many tokens of the block were edited in a run; `steps` maps each step, from 0, to (edited, seen).
 
-    Steps that follow each other with the same numbers share a line.
+    `asked` are the steps that the sampler asked for: those at which the block was not run are named. Steps that follow
+    each other with the same numbers share a line.
     """
     edited, seen = (sum(counts) for counts in zip(*steps.values(), strict=True)) if steps else (0, 0)
     lines = [f"edited in this run: {edited} of {seen} tokens"]
@@ -62,6 +63,9 @@ def edited_tokens_table(steps: Mapping[int, tuple[int, int]]) -> str:
         numbers = [step + 1 for step in alike]
         name = f"step {numbers[0]}" if len(numbers) == 1 else f"steps {numbers[0]} to {numbers[-1]}"
         lines.append(f"  {name}: {part} of {whole}" + (" each" if len(numbers) > 1 else ""))
+    if missing := sorted(set(asked) - set(steps)):
+        numbers_text = ", ".join(str(step + 1) for step in missing)
+        lines.append(f"  not run at step{'s' if len(missing) > 1 else ''} {numbers_text}: another node drew there")
     return "\n".join(lines)
 
 

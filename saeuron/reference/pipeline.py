@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..edits.apply import apply_edits
+from ..edits.call import NEGATIVE, POSITIVE, Call, Row
 from ..edits.intervention import Intervention
 from ..errors import SaeuronError
 from ..features.statistics import ActivationStatistics
@@ -21,7 +23,7 @@ from ..sae.model import SparseAutoencoder, read_tokens
 from ..schedule import check_schedule
 from ..shots import Shot
 from .models import DiffusersModel
-from .tracing import NEGATIVE, POSITIVE, Reader, TracedUNet, intervening
+from .tracing import Reader, TracedUNet
 
 LATENT = 8  # pixels along each side of a latent
 SCHEDULERS = ("EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler")
@@ -84,11 +86,9 @@ class ReferencePipeline:
         """Pictures uint8 [len(shots), H, W, 3] of the model with `interventions`, which are of this SAE."""
         for intervention in interventions:
             intervention.feature_set.check_sae(self.loaded.identity)
-        halves = _halves(self._settings.cfg)
 
-        def edit(sigma: float, rows: int) -> Reader:
-            of_rows = [half for half in halves for _ in range(rows)]
-            return intervening(self.loaded.sae, self.loaded.identity.kind, interventions, sigma, of_rows)
+        def edit(call: Call) -> Reader:
+            return partial(apply_edits, self.loaded.sae, self.loaded.identity.kind, interventions, call)
 
         return np.concatenate([self._decode(self.sample(batch, edit)) for batch in self._batches(shots)])
 
@@ -101,11 +101,12 @@ class ReferencePipeline:
             self.sample(batch, partial(self._record, statistics))
         return statistics
 
-    def _record(self, statistics: ActivationStatistics, sigma: float, rows: int) -> Reader:
+    def _record(self, statistics: ActivationStatistics, call: Call) -> Reader:
+        rows = [row for row in range(len(call.rows)) if call.role(row) == POSITIVE]
+
         def read(block_input: Tensor, block_output: Tensor) -> None:
-            # The positive half is the last.
-            x = read_tokens(self.loaded.identity.kind, block_input[-rows:], block_output[-rows:])
-            statistics.add(sigma, self.loaded.sae.encode(x))
+            x = read_tokens(self.loaded.identity.kind, block_input[rows], block_output[rows])
+            statistics.add(call.sigma, self.loaded.sae.encode(x))
 
         return read
 
@@ -118,8 +119,8 @@ class ReferencePipeline:
             self._progress(len(batch))
 
     @torch.inference_mode()
-    def sample(self, shots: Sequence[Shot], reader: Callable[[float, int], Reader]) -> Tensor:
-        """Latents [B, 4, h, w]; `reader` makes what reads the hookpoint at a noise level for so many shots."""
+    def sample(self, shots: Sequence[Shot], reader: Callable[[Call], Reader]) -> Tensor:
+        """Latents [B, 4, h, w]; `reader` makes what reads the hookpoint in a call of the UNet."""
         model, rows = self._model, len(shots)
         self._set_schedule()
         scheduler, first = self._scheduler, self.sigmas[0]
@@ -127,12 +128,14 @@ class ReferencePipeline:
         # ComfyUI's scale for noise at the highest level; diffusers' leaves the 1 out, which is 0.2 % less.
         latents = self._noise(shots) * (1 + first**2) ** 0.5
         generator = torch.Generator().manual_seed(shots[0].seed % 2**64)
-        for time, sigma in zip(scheduler.timesteps, self.sigmas, strict=True):
+        roles = _roles(self._settings.cfg)
+        call_rows = tuple(Row(role, picture, area_known=True) for role in roles for picture in range(rows))
+        for step, (time, sigma) in enumerate(zip(scheduler.timesteps, self.sigmas, strict=True)):
             scaled = scheduler.scale_model_input(latents, time).to(model.dtype)
             prediction = self._unet(
                 self._hookpoint,
-                reader(sigma, rows),
-                torch.cat([scaled] * len(_halves(self._settings.cfg))),
+                reader(Call(sigma, step, call_rows)),
+                torch.cat([scaled] * len(roles)),
                 time.round().to(model.device),  # a whole time step, as ComfyUI hands the UNet
                 encoder_hidden_states=conditioning.text,
                 added_cond_kwargs={"text_embeds": conditioning.pooled, "time_ids": conditioning.sizes},
@@ -147,7 +150,7 @@ class ReferencePipeline:
     def _encode(self, shots: Sequence[Shot]) -> _Conditioning:
         """Negative half first, where there is one."""
         prompts = [shot.prompt for shot in shots]
-        if NEGATIVE in _halves(self._settings.cfg):
+        if NEGATIVE in _roles(self._settings.cfg):
             prompts = [self._settings.negative] * len(shots) + prompts
         text, pooled = self._model.encode(prompts)
         size = [self._height, self._width]
@@ -188,6 +191,6 @@ def _placed(sae: SparseAutoencoder, device: torch.device) -> SparseAutoencoder:
     return copy.deepcopy(sae).to(device, torch.float32)
 
 
-def _halves(cfg: float) -> tuple[int, ...]:
-    """Of the batch, in order: at cfg 1 there is only the positive one."""
+def _roles(cfg: float) -> tuple[str, ...]:
+    """Of the batch's halves, in order: at cfg 1 there is only the positive one."""
     return (POSITIVE,) if cfg == 1 else (NEGATIVE, POSITIVE)

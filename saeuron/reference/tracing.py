@@ -1,4 +1,4 @@
-"""One step of a UNet under NNsight: what a hookpoint reads and gives, and the intervention on it.
+"""One step of a UNet under NNsight: what a hookpoint reads and gives, and the edit of it.
 
 Three traps of NNsight, all avoided here: inside a trace a block's ``.input`` has to be asked for before its
 ``.output``, because values come in the order in which the model computes them; a wrapped module stays wrapped, so it is
@@ -8,17 +8,13 @@ given modules of its own; and importing it puts a ``save`` on every object.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..edits.intervention import Intervention, intervene
-from ..sae.model import SparseAutoencoder
 from . import require_nnsight
-
-POSITIVE, NEGATIVE = 0, 1
 
 # block input, block output (both BHWC) -> new output, or None to leave it alone
 Reader = Callable[[Tensor, Tensor], Tensor | None]
@@ -60,27 +56,3 @@ def _read(reader: Reader, block_input: Tensor, block_output: Tensor) -> Tensor |
     if edited is None or edited is tokens_out:
         return None
     return edited.permute(0, 3, 1, 2).contiguous()  # BHWC -> BCHW
-
-
-def intervening(
-    sae: SparseAutoencoder, kind: str, interventions: Sequence[Intervention], sigma: float, halves: Sequence[int]
-) -> Reader:
-    """A reader that does `interventions` at `sigma`; `halves` says POSITIVE or NEGATIVE for each row of the batch.
-
-    Those of the same mode are done as one, different modes follow each other.
-    """
-
-    def read(block_input: Tensor, block_output: Tensor) -> Tensor:
-        edited = block_output
-        for mode in dict.fromkeys(i.mode for i in interventions):
-            for half in dict.fromkeys(halves):
-                together = [i for i in interventions if i.mode == mode and i.acts_on(half)]
-                rows = [row for row, own in enumerate(halves) if own == half]
-                before = edited[rows]
-                after = intervene(sae, kind, together, sigma, block_input[rows], before)
-                if after is not before:
-                    edited = edited.clone() if edited is block_output else edited
-                    edited[rows] = after
-        return edited
-
-    return read

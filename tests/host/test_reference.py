@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -44,9 +45,9 @@ class Kept(list):
     def __init__(self, edit=None) -> None:
         self._edit = edit
 
-    def reader(self, sigma: float, rows: int):
+    def reader(self, call):
         def read(block_input, block_output):
-            edited = block_output if self._edit is None else self._edit(sigma, rows)(block_input, block_output)
+            edited = block_output if self._edit is None else self._edit(call, block_input, block_output)
             self.append([x.permute(0, 3, 1, 2).clone() for x in (block_input, block_output, edited)])
             return edited
 
@@ -69,12 +70,7 @@ def test_nnsight_reads_at_the_hookpoint_what_the_hosts_hook_reads(miniature, mak
 def test_an_edited_step_is_the_hosts(miniature, sae, cats, make, mode):
     multiplier, pipeline = MULTIPLIERS[mode], make()
     intervention = pack("saeuron.edits.intervention").Intervention(cats, multiplier, mode)
-    tracing = pack("saeuron.reference.tracing")
-    kept = Kept(
-        lambda sigma, rows: tracing.intervening(
-            pipeline.loaded.sae, pipeline.loaded.identity.kind, [intervention], sigma, [0] * rows
-        )
-    )
+    kept = Kept(partial(apply_edits(), pipeline.loaded.sae, pipeline.loaded.identity.kind, [intervention]))
     pipeline.sample([shot_of()], kept.reader)
     with Spy(miniature[0]) as spy:
         sample(miniature, unlearn(miniature[0], sae, cats, multiplier, mode=mode), Shot())
@@ -86,14 +82,8 @@ def test_an_edited_step_is_the_hosts(miniature, sae, cats, make, mode):
 @pytest.mark.parametrize("halves", ["positive", "negative"])
 def test_an_edit_of_one_half_is_the_hosts_and_leaves_the_other_half_alone(miniature, sae, cats, make, halves, mode):
     multiplier, pipeline = MULTIPLIERS[mode], make(cfg=2.0)
-    intervention = pack("saeuron.edits.intervention").Intervention(cats, multiplier, mode, halves=halves)
-    tracing = pack("saeuron.reference.tracing")
-    of_rows = [tracing.NEGATIVE, tracing.POSITIVE]  # the pipeline's order, which is the host's
-    kept = Kept(
-        lambda sigma, rows: tracing.intervening(
-            pipeline.loaded.sae, pipeline.loaded.identity.kind, [intervention], sigma, of_rows
-        )
-    )
+    intervention = pack("saeuron.edits.intervention").Intervention(cats, multiplier, mode, when=when_of(halves))
+    kept = Kept(partial(apply_edits(), pipeline.loaded.sae, pipeline.loaded.identity.kind, [intervention]))
     pipeline.sample([shot_of()], kept.reader)
     with Spy(miniature[0]) as spy:
         sample(miniature, unlearn(miniature[0], sae, cats, multiplier, mode=mode, halves=halves), Shot(cfg=2.0))
@@ -105,12 +95,20 @@ def test_an_edit_of_one_half_is_the_hosts_and_leaves_the_other_half_alone(miniat
 
 @pytest.mark.parametrize("halves", ["positive", "negative"])
 def test_a_guided_picture_with_an_edit_of_one_half_is_the_hosts(miniature, sae, cats, make, halves):
-    interventions = [pack("saeuron.edits.intervention").Intervention(cats, MULTIPLIERS["exact"], halves=halves)]
+    interventions = [pack("saeuron.edits.intervention").Intervention(cats, MULTIPLIERS["exact"], when=when_of(halves))]
     shots, negative = [shot_of(5), shot_of(6, OTHER)], "a dog in gray style"
     host = painter_of(miniature, sae, 2.0, len(shots), negative).draw(shots, interventions)
     pipeline = make(cfg=2.0, negative=negative)
     assert_same_pictures(host, pipeline.draw(shots, interventions))
     assert not np.array_equal(pipeline.draw(shots), pipeline.draw(shots, interventions)), "nothing was edited"
+
+
+def apply_edits():
+    return pack("saeuron.edits.apply").apply_edits
+
+
+def when_of(halves: str):
+    return pack("saeuron.edits.when").When(halves=halves)
 
 
 def painter_of(miniature, sae, cfg: float, shots: int, negative: str = ""):

@@ -5,16 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from support.host_graph import Shot, Spy, sample, unlearn
+from support.host_graph import Shot, Spy, sample, steer, unlearn
 from tools.pack import pack
 
 SHORT = Shot(steps=2)
-
-
-def steer(model, sae, strengths, **options):
-    """The node Steer Features with its defaults."""
-    defaults = {"start_percent": 0.0, "end_percent": 1.0, "halves": "both"}
-    return pack("nodes.steer").SaeuronSteerFeatures.execute(model, sae, strengths, **{**defaults, **options}).result[0]
 
 
 def tokens(x: torch.Tensor) -> torch.Tensor:
@@ -100,8 +94,9 @@ def test_what_a_person_gets_wrong(miniature, sae, strengths, options, message):
 
 def test_nodes_show_how_many_tokens_their_run_edited_and_nothing_stays_in_the_model(miniature, sae, cats, monkeypatch):
     shown = []
-    hooking = pack("nodes.host.hook")
-    monkeypatch.setattr(hooking, "send_text", lambda text, node_id: shown.append((node_id, text)))
+    runs = pack("nodes.host.runs")
+    # Texts of runs; the nodes' own come when they are executed.
+    monkeypatch.setattr(runs, "send_text", lambda text, id_: text.startswith("edited") and shown.append((id_, text)))
     for module, node, id_ in (("unlearn", "SaeuronUnlearn", "7"), ("steer", "SaeuronSteerFeatures", "8")):
         hidden = type("Hidden", (), {"unique_id": id_})
         monkeypatch.setattr(getattr(pack(f"nodes.{module}"), node), "hidden", hidden, raising=False)

@@ -72,6 +72,12 @@ def unlearn(model: Any, sae: Any, feature_set: Any, multiplier: float = -20.0, *
     return node.execute(model, sae, feature_set, multiplier, **{**defaults, **options}).result[0]
 
 
+def steer(model: Any, sae: Any, strengths: str, **options: Any) -> Any:
+    """The node Steer Features with its defaults."""
+    defaults = {"start_percent": 0.0, "end_percent": 1.0, "halves": "both"}
+    return pack("nodes.steer").SaeuronSteerFeatures.execute(model, sae, strengths, **{**defaults, **options}).result[0]
+
+
 def hooked_blocks(model: Any) -> list[str]:
     """The modules of `model` (the host's MODEL) that something was left in."""
     hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_forward_hooks_with_kwargs")

@@ -7,7 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from saeuron.edits.apply import apply_edits
+from saeuron.edits.call import Call, Row
 from saeuron.edits.intervention import MODES, RULES, FeatureEdit, Intervention, intervene, may_change
+from saeuron.edits.when import When
 from saeuron.errors import SaeuronError
 from saeuron.features.feature_set import Feature, FeatureSet, FeatureStep
 from saeuron.sae.model import SAEIdentity
@@ -82,17 +85,18 @@ def test_an_edit_that_touches_some_tokens_keeps_the_others_bit_for_bit():
         Intervention(with_means(3), 1.0, rule="gamma"),
         Intervention(with_means(3, mean_all=1e9), -20.0),
         Intervention(feature_set([]), -20.0),
-        Intervention(with_means(3), -20.0, sigma_start=0.5),
-        Intervention(with_means(3), -20.0, sigma_end=2.0),
-        Intervention(with_means(3), -20.0, "seed", sigma_end=2.0),
-        Intervention(with_means(3), -20.0, "saeuron-code", sigma_end=2.0),
+        Intervention(with_means(3), -20.0, when=When(sigma_start=0.5)),
+        Intervention(with_means(3), -20.0, when=When(sigma_end=2.0)),
+        Intervention(with_means(3), -20.0, "seed", when=When(sigma_end=2.0)),
+        Intervention(with_means(3), -20.0, "saeuron-code", when=When(sigma_end=2.0)),
     ],
     ids=["factor 1", "never above threshold", "no features", "before start", "after end", "seed off", "code off"],
 )
 def test_where_nothing_is_to_be_done_the_output_itself_comes_back(intervention):
     sae = random_sae(D, N, K, 2)
     block_input, block_output = block(2)
-    assert intervene(sae, "update", [intervention], 1.0, block_input, block_output) is block_output
+    call = Call(1.0, 0, (Row(),) * len(block_output))
+    assert apply_edits(sae, "update", [intervention], call, block_input, block_output) is block_output
 
 
 def test_the_input_is_never_written_to():
@@ -140,21 +144,6 @@ def test_features_of_each_step_are_chosen_by_the_nearest_sigma():
         )
 
 
-@pytest.mark.parametrize(
-    ("halves", "half", "acts"),
-    [
-        ("both", 0, True),
-        ("both", 1, True),
-        ("positive", 0, True),
-        ("positive", 1, False),
-        ("negative", 0, False),
-        ("negative", 1, True),
-    ],
-)
-def test_halves(halves, half, acts):
-    assert Intervention(with_means(3), -1.0, halves=halves).acts_on(half) is acts
-
-
 def test_a_set_without_means_works_only_with_rules_that_need_none():
     indices_only = feature_set([Feature(3), Feature(9)])
     with pytest.raises(SaeuronError, match="gamma-mu needs"):
@@ -183,7 +172,7 @@ def test_an_edit_that_leaves_the_dtype_s_range_stops_with_the_reason(mode):
 
 @pytest.mark.parametrize(
     "change",
-    [{"mode": "x"}, {"rule": "x"}, {"halves": "x"}, {"multiplier": float("nan")}, {"multiplier": float("-inf")}],
+    [{"mode": "x"}, {"rule": "x"}, {"multiplier": float("nan")}, {"multiplier": float("-inf")}],
 )
 def test_senseless_interventions_are_refused(change):
     with pytest.raises(SaeuronError):

@@ -10,6 +10,7 @@ import torch
 
 from saeuron.__main__ import main
 from saeuron.edits.intervention import MODES, Intervention
+from saeuron.edits.when import When
 from saeuron.errors import SaeuronError
 from saeuron.features.feature_set import Feature, FeatureSet, FeatureStep
 from saeuron.features.selection import SelectionSettings, select_features
@@ -55,7 +56,7 @@ def load(models):
 def every_feature(factor: float, mode: str = "exact", halves: str = "both") -> Intervention:
     features = tuple(Feature(index, mean_concept=1.0, mean_all=0.0) for index in range(N))
     feature_set = FeatureSet("all", IDENTITY, {}, {}, (FeatureStep(None, features),))
-    return Intervention(feature_set, factor, mode, halves=halves)
+    return Intervention(feature_set, factor, mode, when=When(halves=halves))
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)

@@ -7,7 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from saeuron.edits.apply import apply_edits
+from saeuron.edits.call import Call, Row
 from saeuron.edits.steering import Steering, parse_strengths, steer
+from saeuron.edits.when import When
 from saeuron.errors import SaeuronError
 from support.reference import random_sae
 
@@ -23,12 +26,18 @@ def formula(sae, strengths, weights, output):
     return output.double() + weights.double() * added
 
 
+def rows(*pictures):
+    """A call about these pictures, and all of its rows."""
+    call = Call(1.0, 0, tuple(Row("positive", picture, None, True) for picture in pictures))
+    return call, range(len(pictures))
+
+
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**31), first=st.floats(-40, 40), second=st.floats(-40, 40))
 def test_it_is_its_formula(seed, first, second):
     sae, output = random_sae(D, N, K, seed), block(seed)
     strengths = ((3, first), (39, second))
-    result = steer(sae, [Steering(strengths)], 1.0, [0, 1], output)
+    result = steer(sae, [Steering(strengths)], *rows(0, 1), output)
     assert torch.allclose(result.double(), formula(sae, strengths, torch.ones(1), output), atol=1e-4)
 
 
@@ -37,17 +46,17 @@ def test_strength_0_and_other_steps_give_the_very_same_tensor(dtype):
     sae, output = random_sae(D, N, K, 0), block(0, dtype=dtype)
     for steering in (
         Steering(((3, 0.0), (4, -0.0))),
-        Steering(((3, 5.0),), sigma_start=0.5),
-        Steering(((3, 5.0),), sigma_end=2.0),
+        Steering(((3, 5.0),), When(sigma_start=0.5)),
+        Steering(((3, 5.0),), When(sigma_end=2.0)),
     ):
-        assert steer(sae, [steering], 1.0, [0, 1], output) is output
-    assert steer(sae, [Steering(((3, 5.0),))], 1.0, [0, 1], output).dtype == dtype
+        assert apply_edits(sae, "update", [steering], rows(0, 1)[0], output, output) is output
+    assert steer(sae, [Steering(((3, 5.0),))], *rows(0, 1), output).dtype == dtype
 
 
 def test_strengths_of_several_add_up():
     sae, output = random_sae(D, N, K, 1), block(1)
-    together = steer(sae, [Steering(((3, 5.0),)), Steering(((3, -2.0), (7, 1.0)))], 1.0, [0, 1], output)
-    assert torch.allclose(together, steer(sae, [Steering(((3, 3.0), (7, 1.0)))], 1.0, [0, 1], output), atol=1e-5)
+    together = steer(sae, [Steering(((3, 5.0),)), Steering(((3, -2.0), (7, 1.0)))], *rows(0, 1), output)
+    assert torch.allclose(together, steer(sae, [Steering(((3, 3.0), (7, 1.0)))], *rows(0, 1), output), atol=1e-5)
 
 
 def test_a_mask_acts_by_its_mean_over_each_token_and_leaves_the_rest_alone():
@@ -55,7 +64,7 @@ def test_a_mask_acts_by_its_mean_over_each_token_and_leaves_the_rest_alone():
     mask = torch.zeros(1, 64, 96)
     mask[:, :32, :32] = 1  # the first token
     mask[:, 32:48, 64:] = 1  # half of the last one
-    result = steer(sae, [Steering(((5, 8.0),), mask)], 1.0, [0], output)
+    result = steer(sae, [Steering(((5, 8.0),), region=mask)], *rows(0), output)
     weights = torch.tensor([[1.0, 0, 0], [0, 0, 0.5]]).view(1, 2, 3, 1)
     assert torch.allclose(result.double(), formula(sae, ((5, 8.0),), weights, output), atol=1e-5)
     assert torch.equal(result[0, 0, 1:], output[0, 0, 1:]) and torch.equal(result[0, 1, :2], output[0, 1, :2])
@@ -64,7 +73,7 @@ def test_a_mask_acts_by_its_mean_over_each_token_and_leaves_the_rest_alone():
 def test_each_picture_of_a_batch_takes_its_mask():
     sae, output = random_sae(D, N, K, 3), block(3, (4, 2, 2))
     masks = torch.stack([torch.zeros(8, 8), torch.ones(8, 8)])
-    result = steer(sae, [Steering(((5, 8.0),), masks)], 1.0, [0, 1, 0, 1], output)
+    result = steer(sae, [Steering(((5, 8.0),), region=masks)], *rows(0, 1, 0, 1), output)
     changed = [not torch.equal(a, b) for a, b in zip(result, output, strict=True)]
     assert changed == [False, True, False, True]
 
@@ -75,13 +84,13 @@ def test_what_can_not_be():
     with pytest.raises(SaeuronError, match="finite"):
         Steering(((3, float("nan")),))
     with pytest.raises(SaeuronError, match="Unknown halves"):
-        Steering(((3, 1.0),), halves="left")
+        When(halves="left")
     with pytest.raises(SaeuronError, match="masks, height, width"):
-        Steering(((3, 1.0),), torch.ones(8, 8))
+        Steering(((3, 1.0),), region=torch.ones(8, 8))
     with pytest.raises(SaeuronError, match=r"no feature 40: .* 0 to 39"):
         Steering(((40, 1.0),)).check_features(N)
     with pytest.raises(SaeuronError, match="not finite"):
-        steer(random_sae(D, N, K, 4), [Steering(((3, 1e38), (4, 1e38)))], 1.0, [0, 1], block(4, dtype=torch.float16))
+        steer(random_sae(D, N, K, 4), [Steering(((3, 1e38), (4, 1e38)))], *rows(0, 1), block(4, dtype=torch.float16))
 
 
 def test_typed_strengths():

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping
+from functools import partial
 from statistics import median
 from time import process_time
 from typing import Any, NamedTuple
@@ -18,10 +19,12 @@ import torch
 from torch import Tensor, nn
 
 from saeuron.cli.options import MINIATURE_SAE
+from saeuron.edits.apply import apply_edits
+from saeuron.edits.call import POSITIVE, Call, Row
 from saeuron.edits.intervention import Intervention
 from saeuron.features.finding import features_by_index
 from saeuron.reference.miniature import build_unet
-from saeuron.reference.tracing import POSITIVE, Reader, TracedUNet, intervening
+from saeuron.reference.tracing import Reader, TracedUNet
 from saeuron.sae.files import load_sae
 from saeuron.sae.model import SAEIdentity, SparseAutoencoder
 from tools.bench.timing import time_in_turns
@@ -89,7 +92,7 @@ def _case(
         unet,
         (latent, torch.tensor(500)),
         {"encoder_hidden_states": context, "added_cond_kwargs": {"text_embeds": summary, "time_ids": sizes}},
-        intervening(sae, identity.kind, [intervention], SIGMA, [POSITIVE]),
+        partial(apply_edits, sae, identity.kind, [intervention], Call(SIGMA, 0, (Row(POSITIVE),))),
     )
 
 
