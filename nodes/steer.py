@@ -10,12 +10,12 @@ from torch import Tensor
 from ..saeuron.edits.intervention import HALVES
 from ..saeuron.edits.steering import Steering, parse_strengths
 from ..saeuron.errors import SaeuronError
-from ..saeuron.figures.tables import strength_table
+from ..saeuron.figures.tables import strength_table, with_note
 from .host.hook import Preview
 from .host.model import Patch, add_patch
 from .host.runs import node_id_of, show_text
 from .host.sockets import CATEGORY, SAE, HostedSAE, region_of
-from .host.unet import find_site
+from .host.unet import find_site, fit_note
 
 
 class SaeuronSteerFeatures(io.ComfyNode):
@@ -80,6 +80,6 @@ class SaeuronSteerFeatures(io.ComfyNode):
             halves=halves,
         )
         steering.check_features(sae.identity.n)
-        table = strength_table(steering, sae.labels)
+        table = with_note(strength_table(steering, sae.labels), fit_note(model, sae.identity))
         patched = add_patch(model, Patch(site, sae, steering, Preview(node_id_of(cls), table)))
         return io.NodeOutput(patched, ui=show_text(cls, table))

@@ -9,12 +9,12 @@ from comfy_api.v0_0_2 import io
 from ..saeuron.edits.intervention import HALVES, MODES, RULES, Intervention
 from ..saeuron.errors import SaeuronError
 from ..saeuron.features.feature_set import FeatureSet
-from ..saeuron.figures.tables import effective_factor_table
+from ..saeuron.figures.tables import effective_factor_table, with_note
 from .host.hook import Preview
 from .host.model import Patch, add_patch
 from .host.runs import node_id_of, show_text
 from .host.sockets import CATEGORY, FEATURE_SET, SAE, HostedSAE
-from .host.unet import find_site
+from .host.unet import find_site, fit_note
 
 
 class SaeuronUnlearn(io.ComfyNode):
@@ -98,6 +98,6 @@ class SaeuronUnlearn(io.ComfyNode):
             sigma_end=float(sampling.percent_to_sigma(end_percent)),
             halves=halves,
         )
-        factors = effective_factor_table(intervention, sae.labels)
+        factors = with_note(effective_factor_table(intervention, sae.labels), fit_note(model, sae.identity))
         patched = add_patch(model, Patch(site, sae, intervention, Preview(node_id_of(cls), factors)))
         return io.NodeOutput(patched, ui=show_text(cls, factors))
