@@ -44,7 +44,7 @@ class SaeuronLoadClassifier(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, classifier_name: str, **_: Any) -> tuple[str, int, int]:
+    def fingerprint_inputs(cls, classifier_name: str, **_: Any) -> Any:
         return fingerprint(find_classifier(classifier_name))
 
     @classmethod

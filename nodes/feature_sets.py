@@ -12,7 +12,7 @@ from ..saeuron.features.feature_set import FeatureSet
 from ..saeuron.features.selection import SelectionSettings, select_features
 from ..saeuron.features.statistics import ActivationStatistics
 from ..saeuron.figures.tables import feature_set_table
-from .host.folders import find_feature_set, fingerprint, list_feature_sets, own_feature_set
+from .host.folders import find_feature_set, fingerprint, hidden_by, list_feature_sets, own_feature_set
 from .host.runs import show_text
 from .host.sockets import CATEGORY, FEATURE_SET, STATISTICS
 
@@ -157,6 +157,10 @@ class SaeuronSaveFeatureSet(io.ComfyNode):
     def execute(cls, feature_set: FeatureSet, name: str, overwrite: bool) -> io.NodeOutput:
         path = own_feature_set(name)
         if path.exists() and not overwrite:
-            raise SaeuronError(f"{path.name} exists already. Choose another name, or turn overwrite on.")
+            raise SaeuronError(
+                f"{path.name} exists already in {str(path.parent)!r}. Choose another name, or turn overwrite on."
+            )
         feature_set.save(path)
-        return io.NodeOutput(ui=show_text(cls, f"Saved {path.name}\n{feature_set.to_json()}"))
+        lines = [f"Saved {path.name} in {path.parent}"]
+        lines += [f"No longer found, because it has the same name: {other}" for other in hidden_by(path)]
+        return io.NodeOutput(ui=show_text(cls, "\n".join([*lines, feature_set.to_json()])))

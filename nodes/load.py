@@ -11,7 +11,7 @@ from ..saeuron.sae.files import Placement, load_sae
 from ..saeuron.sae.hookpoints import FAMILIES, canonical_name, hookpoints_of
 from ..saeuron.sae.labels import labels_path, read_labels
 from ..saeuron.sae.model import KINDS
-from .host.folders import find_sae, fingerprint, list_saes
+from .host.folders import find_sae, fingerprint_sae, list_saes
 from .host.sockets import CATEGORY, SAE, HostedSAE
 
 FROM_FILE = "from file"
@@ -54,8 +54,7 @@ class SaeuronLoadSAE(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, sae_name: str, **_: Any) -> Any:
-        labels = labels_path(path := find_sae(sae_name))
-        return fingerprint(path), fingerprint(labels) if labels else None
+        return fingerprint_sae(find_sae(sae_name))
 
     @classmethod
     def execute(cls, sae_name: str, hookpoint: str, kind: str, base_model: str) -> io.NodeOutput:

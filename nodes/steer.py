@@ -8,11 +8,11 @@ from comfy_api.v0_0_2 import io
 from torch import Tensor
 
 from ..saeuron.edits.steering import Steering, parse_strengths
-from ..saeuron.figures.tables import strength_table
+from ..saeuron.figures.tables import strength_table, with_note
 from .host.model import Patch, add_patch
 from .host.runs import Preview, node_id_of, show_text
 from .host.sockets import CATEGORY, SAE, HostedSAE, region_of
-from .host.unet import find_site
+from .host.unet import find_site, fit_note
 from .host.when import when_inputs, when_of
 
 
@@ -60,6 +60,6 @@ class SaeuronSteerFeatures(io.ComfyNode):
             region_of(mask),
         )
         steering.check_features(sae.identity.n)
-        table = strength_table(steering, sae.labels)
+        table = with_note(strength_table(steering, sae.labels), fit_note(model, sae.identity))
         patched = add_patch(model, Patch(site, sae, steering, Preview(node_id_of(cls), table, "Steer Features")))
         return io.NodeOutput(patched, ui=show_text(cls, table))

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from ..saeuron.edits.intervention import MODES, RULES, Intervention
 from ..saeuron.features.feature_set import FeatureSet
-from ..saeuron.figures.tables import effective_factor_table
+from ..saeuron.figures.tables import effective_factor_table, with_note
 from .host.model import Patch, add_patch
 from .host.runs import Preview, node_id_of, show_text
 from .host.sockets import CATEGORY, FEATURE_SET, SAE, HostedSAE, region_of
-from .host.unet import find_site
+from .host.unet import find_site, fit_note
 from .host.when import when_inputs, when_of
 
 
@@ -87,6 +87,6 @@ class SaeuronUnlearn(io.ComfyNode):
             when_of(model, **when),
             region_of(mask),
         )
-        factors = effective_factor_table(intervention, sae.labels)
+        factors = with_note(effective_factor_table(intervention, sae.labels), fit_note(model, sae.identity))
         patched = add_patch(model, Patch(site, sae, intervention, Preview(node_id_of(cls), factors, "Unlearn")))
         return io.NodeOutput(patched, ui=show_text(cls, factors))

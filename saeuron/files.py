@@ -23,6 +23,10 @@ _RESERVED = re.compile(r"(CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(COM|LPT)[0-9¹²³])
 _FORBIDDEN = re.compile(r'[\x00-\x1f<>:"|?*\ud800-\udfff]')
 _LONGEST_NAME = 255  # bytes, of common file systems
 
+_HEAD = 1024  # bytes at the beginning of a file that tell what it is
+_WEB_PAGE = re.compile(rb"(\xef\xbb\xbf)?\s*(<!--.*?-->\s*)?<(!doctype\s+html|html|head|\?xml)\b", re.I | re.S)
+_OLD_TORCH = b"\x80\x02\x8a\n" + (0x1950A86A20F9469CFC6C).to_bytes(10, "little")  # what torch before 1.6 begins with
+
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Write `data` so that `path` holds either what it held before or all of `data`, even if the process is killed.
@@ -74,25 +78,60 @@ def sha256_of(file: Path) -> str:
 
 
 def resolve_inside(folder: Path, name: str) -> Path:
-    r"""The file that `name`, relative to `folder`, stands for; it need not exist.
+    r"""The path in `folder` that `name` stands for; it need not exist.
 
     `name` comes from a workflow, so from anyone, perhaps on another system: ``/`` and ``\`` both separate, and what any
-    common system would refuse or take for something else is refused on all of them.
-    Errors: `SaeuronError` for absolute names, drive letters, ``.`` and ``..``, characters and names that are not
-    portable, and links that lead out of `folder`.
+    common system would refuse or take for something else is refused on all of them. Links in `folder` are followed
+    wherever they lead, as the host does: who can make them owns the machine.
+    Errors: `SaeuronError` for absolute names, drive letters, ``.`` and ``..``, and characters and names that are not
+    portable.
     """
     parts = name.replace("\\", "/").split("/")
     for part in parts:
         if problem := _problem_of(part):
             raise SaeuronError(f"{name!r} can't be used as a file name: {problem}. Choose another name.")
+    return folder.joinpath(*parts)
+
+
+def find_in(folder: Path, name: str) -> Path | None:
+    """The file `name` in `folder`, in upper or lower case, or a broken link of that name; None if there is neither."""
+    exact = folder / name
+    if exact.is_file() or exact.is_symlink():
+        return exact
+    if not folder.is_dir():
+        return None
+    alike = (entry for entry in sorted(folder.iterdir()) if entry.name.lower() == name.lower())
+    return next((entry for entry in alike if entry.is_file() or entry.is_symlink()), None)
+
+
+def broken_link(path: Path) -> Path | None:
+    """The part of `path` that is a link to nothing, None if there is none."""
+    return next((part for part in (path, *path.parents) if part.is_symlink() and not part.exists()), None)
+
+
+def refuse_stand_in(path: Path) -> None:
+    """Errors: `SaeuronError` if `path` is what people often have in place of a file: a broken link, a Git LFS pointer,
+    a saved web page. It says how to get the file itself."""
+    if link := broken_link(path):
+        raise SaeuronError(
+            f"{link.name} is a broken link: {str(link.readlink())!r}, which it leads to, is not there. "
+            "Put the file back, connect its disk, or make the link again."
+        )
     try:
-        root = folder.resolve()
-        path = root.joinpath(*parts).resolve()
-    except (OSError, RuntimeError) as error:  # a loop of links
-        raise SaeuronError(f"{name!r} can't be found inside {folder.name!r}: {error}") from error
-    if not path.is_relative_to(root):
-        raise SaeuronError(f"{name!r} is a link that leads out of {folder.name!r}. Put the file itself there.")
-    return path
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+    except OSError as error:
+        raise SaeuronError(f"{path.name} can't be read: {error.strerror}.") from error
+    if head.startswith(b"version https://git-lfs.github.com/spec/"):
+        raise SaeuronError(
+            f"{path.name} is a Git LFS pointer, a few lines of text in place of the file. Run `git lfs pull` in the "
+            "repository that it came from, or download the file by itself."
+        )
+    if _WEB_PAGE.match(head):
+        raise SaeuronError(
+            f"{path.name} is a web page that was saved in place of the file. Download it again with the page's "
+            "download button; the address of a file on Hugging Face has /resolve/ in it, not /blob/."
+        )
 
 
 def _problem_of(part: str) -> str:
@@ -111,14 +150,15 @@ def _problem_of(part: str) -> str:
 
 
 def read_text(path: Path, limit: int) -> str:
-    """The text of a UTF-8 file of at most `limit` bytes.
+    """The text of a UTF-8 file of at most `limit` bytes, without the byte order mark that some editors begin it with.
 
-    Errors: `SaeuronError` if it is missing, larger (then it is not read), or not UTF-8.
+    Errors: `SaeuronError` if it is missing, larger (then it is not read), not UTF-8, or another thing in its place.
     """
+    refuse_stand_in(path)
     try:
         if path.stat().st_size > limit:
             raise SaeuronError(f"{path.name} is larger than {limit >> 20} MiB; it is not what it should be.")
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise SaeuronError(f"{path.name} can't be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
@@ -129,12 +169,16 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors (on the CPU) and metadata of a safetensors file. Errors: `SaeuronError` if it can't be read."""
     from safetensors import SafetensorError, safe_open
 
+    _refuse_what_holds_no_weights(path)
     try:
         with safe_open(path, framework="pt") as file:
             # Cloned: what it gives is mapped to the file and would keep it from being replaced on Windows.
             return {name: file.get_tensor(name).clone() for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
-        raise SaeuronError(f"{path.name} is not a readable safetensors file; replace it. ({error})") from error
+        raise SaeuronError(
+            f"{path.name} is not a readable safetensors file: it is damaged, or was not downloaded to the end. "
+            f"Download it again. ({error})"
+        ) from error
 
 
 def read_pickle(path: Path) -> Mapping[Any, Any]:
@@ -144,6 +188,13 @@ def read_pickle(path: Path) -> Mapping[Any, Any]:
     """
     import torch
 
+    _refuse_what_holds_no_weights(path)
+    with path.open("rb") as file:
+        if file.read(len(_OLD_TORCH)) == _OLD_TORCH:  # could be read, but not with bounded memory if it is damaged
+            raise SaeuronError(
+                f"{path.name} is in the format of torch before 1.6. If you trust where it is from, save it anew in "
+                "Python: torch.save(torch.load(file, weights_only=True), file)"
+            )
     try:
         # weights_only: a pickle from a stranger must not run code
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
@@ -155,6 +206,17 @@ def read_pickle(path: Path) -> Mapping[Any, Any]:
     if not isinstance(state, Mapping):
         raise SaeuronError(f"{path.name} holds no dictionary of weights.")
     return state
+
+
+def _refuse_what_holds_no_weights(path: Path) -> None:
+    """What `refuse_stand_in` knows, an empty file, and the text with which a server refused to send the file."""
+    refuse_stand_in(path)
+    if not (size := path.stat().st_size):
+        raise SaeuronError(f"{path.name} is empty. Download it again.")
+    if size <= _HEAD:
+        text = path.read_bytes().decode("utf-8", errors="replace").strip()
+        if text.replace("\n", " ").isprintable() and "\ufffd" not in text:
+            raise SaeuronError(f"{path.name} holds no weights, but the text {brief(text)}. Download it again.")
 
 
 def check_format(found: object, version: object, expected: str, supported: str, source: str) -> None:

@@ -19,11 +19,12 @@ MAX_INTEGER_DIGITS = 32
 
 
 def parse_json(text: str, source: str) -> Any:
-    """The value of `text`. `source` names it in messages.
+    """The value of `text`, which may begin with a byte order mark. `source` names it in messages.
 
     Errors: `SaeuronError` for anything but plain JSON: invalid, too long, nested too deep, a key twice in one object,
     NaN and infinities (1e999 too), huge integers, text that can't be written as UTF-8 again.
     """
+    text = text.removeprefix("\ufeff")
     if len(text) > MAX_SIZE:
         raise SaeuronError(f"{source} is larger than {MAX_SIZE >> 20} MiB; it is not what it should be.")
     _check_depth(text, source)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+import os
+import re
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from pathlib import Path, PurePath
 
 import folder_paths
 
 from ...saeuron.errors import SaeuronError
 from ...saeuron.evaluation.unlearncanvas import SUFFIXES
-from ...saeuron.files import resolve_inside
+from ...saeuron.files import broken_link, resolve_inside
+from ...saeuron.sae.labels import labels_path
+from ...saeuron.sae.layouts import find_files, is_sae, layout_of_weights
 
 SAES = "saes"
 FEATURE_SETS = "feature_sets"
@@ -21,54 +26,86 @@ _SHIPPED = {SAES: _MINIATURE / "saes", FEATURE_SETS: _PACK / "feature_sets"}
 _SHIPPED_CLASSIFIERS = {f"miniature-{name}": _MINIATURE / "classifiers" / name for name in ("objects", "styles")}
 _EXTENSIONS = {SAES: {".safetensors", ".pth"}, FEATURE_SETS: {".json"}, CLASSIFIERS: {".safetensors", *SUFFIXES}}
 
-# The weights file of a published layout stands for its folder.
-_SAE_MARKERS = ("state_dict.pth", "sae.safetensors")
-_CLASSIFIER_MARKER = "model.safetensors"
+# The three files of a transformers folder; the last one stands for the folder.
+_CLASSIFIER_FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
 
 
 def register_folders() -> None:
-    """Add our folders to those that ``extra_model_paths.yaml`` or other packs have set already."""
+    """Add our folders to those that ``extra_model_paths.yaml`` or other packs have set already.
+
+    The order is the host's for its own folders: what that file calls default, models, what else it names. What comes
+    with the pack is last, so that a file of the user's goes before it.
+    """
+    further = _further_folders()
     for kind, extensions in _EXTENSIONS.items():
         paths, known = folder_paths.folder_names_and_paths.get(kind, ([], set()))
-        own = [str(Path(folder_paths.models_dir) / kind)]
-        if kind in _SHIPPED:
-            own.append(str(_SHIPPED[kind]))
-        merged = [*paths, *(path for path in own if path not in paths)]
+        own, shipped = str(Path(folder_paths.models_dir) / kind), [str(_SHIPPED[kind])] if kind in _SHIPPED else []
+        if own not in paths:
+            paths = [
+                *(path for path in paths if path not in further),
+                own,
+                *(path for path in paths if path in further),
+            ]
+        merged = [*(path for path in paths if path not in shipped), *shipped]
         folder_paths.folder_names_and_paths[kind] = (merged, set(known) | extensions)
 
 
+def _further_folders() -> set[str]:
+    """Our folders that ``extra_model_paths.yaml`` names in sections without ``is_default``.
+
+    The host has read that file before this pack, but of folders that it does not know it forgets what was default.
+    """
+    import yaml
+    from comfy.cli_args import args
+
+    beside_the_host = Path(folder_paths.__file__).with_name("extra_model_paths.yaml")
+    defaults: set[str] = set()
+    others: set[str] = set()
+    for file in (beside_the_host, *map(Path, chain(*(args.extra_model_paths_config or ())))):
+        sections = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else None
+        for section in filter(None, (sections or {}).values()):
+            base = Path(os.path.expandvars(section.get("base_path", ""))).expanduser()
+            lines = [line for kind in _EXTENSIONS for line in section.get(kind, "").split("\n") if line]
+            named = defaults if section.get("is_default") else others
+            named |= {os.path.normpath(file.absolute().parent / base / line) for line in lines}
+    return others - defaults
+
+
 def list_saes() -> list[str]:
-    names = []
-    for name in folder_paths.get_filename_list(SAES):
-        path = Path(name)
-        if path.name in _SAE_MARKERS:
-            names.append(path.parent.as_posix())
-        elif path.suffix == ".safetensors":
-            names.append(path.as_posix())
-    return sorted(set(names))
+    """What `find_sae` finds and can be loaded, a published folder by its own name.
+
+    Where its files were put straight into a model folder, the weights stand for them.
+    """
+    names = set()
+    for name, path in _files(SAES):
+        if layout_of_weights(name.name) and is_sae(path.parent) and name.parent.name:
+            names.add(name.parent.as_posix())
+        elif is_sae(path):
+            names.add(name.as_posix())
+    return sorted(names)
 
 
 def list_feature_sets() -> list[str]:
-    return sorted(Path(name).as_posix() for name in folder_paths.get_filename_list(FEATURE_SETS))
+    return sorted(name.as_posix() for name, _ in _files(FEATURE_SETS))
 
 
 def list_classifiers() -> list[str]:
-    names = list(_SHIPPED_CLASSIFIERS)
-    for name in folder_paths.get_filename_list(CLASSIFIERS):
-        path = Path(name)
-        if path.name == _CLASSIFIER_MARKER and path.parent.name:
-            names.append(path.parent.as_posix())
-        elif path.suffix in SUFFIXES:
-            names.append(path.as_posix())
-    return sorted(set(names))
+    names = set(_SHIPPED_CLASSIFIERS)
+    for name, path in _files(CLASSIFIERS):
+        if _is_classifier(path.parent) and name.name == _CLASSIFIER_FILES[-1]:
+            names.add((name.parent if name.parent.name else name).as_posix())
+        elif path.suffix.lower() in SUFFIXES:
+            names.add(name.as_posix())
+    return sorted(names)
 
 
 def find_sae(name: str) -> Path:
     """A file, or a folder in one of the published layouts. Errors: `SaeuronError` if there is none of that name."""
-    for path in _candidates(SAES, name):
-        if path.exists():
-            return path
-    raise SaeuronError(_missing("SAE", name, SAES, list_saes()))
+    there = [path for path in _candidates(SAES, name) if path.exists()]
+    if not there:
+        raise SaeuronError(_missing("SAE", name, SAES, list_saes()))
+    # A folder of that name need not be an SAE in each of the places.
+    return next(filter(is_sae, there), there[0])
 
 
 def find_feature_set(name: str) -> Path:
@@ -83,33 +120,81 @@ def find_classifier(name: str) -> Path:
     """A transformers folder or a checkpoint. Errors: `SaeuronError` if there is none of that name."""
     if name in _SHIPPED_CLASSIFIERS:
         return _SHIPPED_CLASSIFIERS[name]
-    for path in _candidates(CLASSIFIERS, name):
-        if path.exists():
+    there = [path for path in _candidates(CLASSIFIERS, name) if path.exists()]
+    if not there:
+        raise SaeuronError(_missing("classifier", name, CLASSIFIERS, list_classifiers()))
+    path = next((path for path in there if path.is_file() or _is_classifier(path)), there[0])
+    return path.parent if path.name == _CLASSIFIER_FILES[-1] else path
+
+
+def own_feature_set(name: str) -> Path:
+    """The path to save a user's feature set to, where `find_feature_set` finds it; outside the pack, which an update
+    replaces.
+
+    Errors: `SaeuronError` for a name that is none, or that is found earlier in another folder.
+    """
+    name = re.sub(r"\.json$", "", name.strip(), flags=re.IGNORECASE)
+    if not name:
+        raise SaeuronError("The feature set needs a name to be saved under.")
+    for path in _candidates(FEATURE_SETS, f"{name}.json"):
+        if not path.is_relative_to(_SHIPPED[FEATURE_SETS]):
             return path
-    raise SaeuronError(_missing("classifier", name, CLASSIFIERS, list_classifiers()))
+        if path.exists():
+            raise SaeuronError(
+                f"What is saved as {name!r} would not be found: {str(path)!r} comes before it. Choose another name."
+            )
+    raise SaeuronError("There is no folder for feature sets but the pack's own, which an update replaces.")
+
+
+def hidden_by(saved: Path) -> list[Path]:
+    """Feature sets of the same name in later folders, which are no longer found because `saved` is found first."""
+    folders = [Path(folder) for folder in folder_paths.get_folder_paths(FEATURE_SETS)]
+    own = next(place for place, folder in enumerate(folders) if saved.is_relative_to(folder))
+    later = (folder / saved.relative_to(folders[own]) for folder in folders[own + 1 :])
+    return [path for path in later if path.exists()]
+
+
+def fingerprint(*paths: Path) -> tuple[tuple[str, int, int], ...]:
+    """Changes when one of the files does, or one that lies in one of the folders."""
+    files = [file for path in paths for file in (sorted(path.iterdir()) if path.is_dir() else [path])]
+    statuses = [(file, file.stat()) for file in files if file.exists()]
+    # The real path, because a link may be made to lead elsewhere.
+    return tuple((os.path.realpath(file), status.st_mtime_ns, status.st_size) for file, status in statuses)
+
+
+def fingerprint_sae(path: Path) -> tuple[tuple[str, int, int], ...]:
+    """`fingerprint` of all files that Load SAE reads."""
+    files = find_files(path)
+    return fingerprint(*filter(None, (files.weights, files.config, labels_path(path))))
+
+
+def _files(kind: str) -> Iterator[tuple[PurePath, Path]]:
+    """Name and path of each file that the host lists, but for broken links and names that no workflow may use."""
+    for name in folder_paths.get_filename_list(kind):
+        try:
+            path = next((path for path in _candidates(kind, name) if path.is_file()), None)
+        except SaeuronError:
+            continue
+        if path is not None:
+            yield PurePath(name), path
 
 
 def _candidates(kind: str, name: str) -> Iterator[Path]:
+    """`name` in each folder, in the host's order."""
     for folder in folder_paths.get_folder_paths(kind):
         yield resolve_inside(Path(folder), name)
 
 
-def own_feature_set(name: str) -> Path:
-    """The path to save a user's feature set to; outside the pack, which an update replaces."""
-    name = name.strip().removesuffix(".json")
-    if not name:
-        raise SaeuronError("The feature set needs a name to be saved under.")
-    return resolve_inside(Path(folder_paths.models_dir) / FEATURE_SETS, f"{name}.json")
+def _is_classifier(folder: Path) -> bool:
+    return all((folder / name).is_file() for name in _CLASSIFIER_FILES)
 
 
-def fingerprint(path: Path) -> tuple[str, int, int]:
-    """Changes when the file does; for a folder, when its weights do."""
-    markers = (*_SAE_MARKERS, _CLASSIFIER_MARKER)
-    files = [path / marker for marker in markers if (path / marker).is_file()] if path.is_dir() else [path]
-    status = files[0].stat() if files else path.stat()
-    return str(path), status.st_mtime_ns, status.st_size
-
-
-def _missing(what: str, name: str, kind: str, there: list[str]) -> str:
-    known = ", ".join(there[:12]) or "none yet"
+def _missing(what: str, name: str, kind: str, there: Iterable[str]) -> str:
+    for path in _candidates(kind, name):
+        if link := broken_link(path):
+            return (
+                f"The {what} {name!r} is behind a broken link: {str(link)!r} leads to {str(link.readlink())!r}, which "
+                "is not there. Connect its disk, or make the link again."
+            )
+    known = ", ".join(list(there)[:12]) or "none yet"
     return f"There is no {what} named {name!r}. Put it into models/{kind}, or choose one of: {known}."

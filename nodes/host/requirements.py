@@ -11,10 +11,12 @@ FLOOR = "0.3.75"  # the oldest ComfyUI that the tests have passed with
 
 # Module -> attributes; a dot leads into a class.
 USED: dict[str, tuple[str, ...]] = {
+    "comfy.cli_args": ("args.extra_model_paths_config",),
     "comfy.clip_vision": ("ClipVisionModel",),
     "comfy.conds": ("CONDRegular",),
     "comfy.latent_formats": ("SDXL",),
-    "comfy.ldm.modules.diffusionmodules.openaimodel": ("UNetModel",),
+    "comfy.ldm.modules.attention": ("SpatialTransformer",),
+    "comfy.ldm.modules.diffusionmodules.openaimodel": ("Downsample", "UNetModel", "Upsample"),
     "comfy.model_base": ("SDXL",),
     "comfy.model_management": (
         "get_torch_device",
@@ -49,6 +51,7 @@ USED: dict[str, tuple[str, ...]] = {
     "comfy.utils": ("PROGRESS_BAR_ENABLED", "ProgressBar"),
     "comfy_api.v0_0_2": ("ComfyExtension", "io", "ui"),
     "folder_paths": (
+        "__file__",
         "folder_names_and_paths",
         "get_filename_list",
         "get_folder_paths",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, NamedTuple
 
 from torch import nn
 
 from ...saeuron.errors import SaeuronError
-from ...saeuron.sae.base_models import check_fits, check_width
+from ...saeuron.sae.base_models import check_fits, check_width, note_on_fit
 from ...saeuron.sae.model import SAEIdentity
 
 SD15_CONTEXT = 768
@@ -25,7 +26,57 @@ def find_site(model: Any, identity: SAEIdentity) -> Site:
 
     Errors: `SaeuronError` if the model is no Stable Diffusion UNet, or the SAE belongs to another one.
     """
-    import comfy.model_base
+    unet = _unet_of(model)
+    modules = hookpoints_in(unet)
+    name = check_fits(identity, _family_of(model), unet.model_channels, modules)
+    check_width(identity, unet.get_submodule(modules[name]).in_channels)
+    if note := note_on_fit(identity, modules):
+        logging.getLogger("saeuron").info(note)
+    return Site(modules[name], identity.kind)
+
+
+def fit_note(model: Any, identity: SAEIdentity) -> str:
+    """What a person should know who uses the SAE on `model`, where `find_site` finds its place; often empty."""
+    return note_on_fit(identity, hookpoints_in(_unet_of(model)))
+
+
+def hookpoints_in(unet: Any) -> dict[str, str]:
+    """diffusers' name -> module path of each transformer block of a ``UNetModel``, in the order in which they run.
+
+    Counted from the modules themselves, because distilled models have fewer of them at a level, and none in the middle.
+    """
+    from comfy.ldm.modules.attention import SpatialTransformer
+    from comfy.ldm.modules.diffusionmodules.openaimodel import Downsample, Upsample
+
+    found: dict[str, str] = {}
+
+    def visit(place: str, name: str) -> list[nn.Module]:
+        """The layers of the stage at `place`; its transformer block, if it has one, is `name`."""
+        layers = [uncompiled(layer) for layer in uncompiled(unet.get_submodule(place))]
+        blocks = [n for n, layer in enumerate(layers) if isinstance(layer, SpatialTransformer)]
+        if blocks:
+            found[name] = f"{place}.{blocks[0]}"
+        return layers
+
+    level = number = 0
+    for n in range(1, len(unet.input_blocks)):  # 0 is the input convolution
+        layers = visit(f"input_blocks.{n}", f"down_blocks.{level}.attentions.{number}")
+        level, number = (level + 1, 0) if isinstance(layers[0], Downsample) else (level, number + 1)
+    if unet.middle_block is not None:
+        visit("middle_block", "mid_block.attentions.0")
+    level = number = 0
+    for n in range(len(unet.output_blocks)):
+        layers = visit(f"output_blocks.{n}", f"up_blocks.{level}.attentions.{number}")
+        level, number = (level + 1, 0) if isinstance(layers[-1], Upsample) else (level, number + 1)
+    return found
+
+
+def uncompiled(module: Any) -> Any:
+    """The module behind ``torch.compile``'s wrapper."""
+    return getattr(module, "_orig_mod", module)
+
+
+def _unet_of(model: Any) -> Any:
     from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 
     unet = uncompiled(model.get_model_object("diffusion_model"))
@@ -34,25 +85,18 @@ def find_site(model: Any, identity: SAEIdentity) -> Site:
             f"This MODEL is a {type(unet).__name__}, not a Stable Diffusion UNet. SAEs exist for SDXL-Turbo, SDXL and "
             "SD 1.5; connect one of those."
         )
+    return unet
+
+
+def _family_of(model: Any) -> str:
+    import comfy.model_base
+
     config = model.model.model_config.unet_config
     if isinstance(model.model, comfy.model_base.SDXL):
-        family = "sdxl"
-    elif config.get("context_dim") == SD15_CONTEXT and config.get("adm_in_channels") is None:
-        family = "sd15"
-    else:
-        raise SaeuronError(
-            f"This MODEL ({type(model.model).__name__}, context {config.get('context_dim')}) is neither SDXL nor "
-            "SD 1.5; no SAE fits it."
-        )
-    hookpoint = check_fits(identity, family, unet.model_channels)
-    try:
-        block = unet.get_submodule(hookpoint.module)
-    except AttributeError as error:
-        raise SaeuronError(f"This MODEL has no block {hookpoint.name} ({hookpoint.module}).") from error
-    check_width(identity, hookpoint, block.in_channels)
-    return Site(hookpoint.module, identity.kind)
-
-
-def uncompiled(module: nn.Module) -> nn.Module:
-    """The module behind ``torch.compile``'s wrapper."""
-    return getattr(module, "_orig_mod", module)
+        return "sdxl"
+    if config.get("context_dim") == SD15_CONTEXT and config.get("adm_in_channels") is None:
+        return "sd15"
+    raise SaeuronError(
+        f"This MODEL ({type(model.model).__name__}, context {config.get('context_dim')}) is neither SDXL nor "
+        "SD 1.5; no SAE fits it."
+    )

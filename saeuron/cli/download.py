@@ -11,10 +11,13 @@ from typing import Any, NamedTuple
 from ..comfyui import comfyui_folder
 from ..errors import SaeuronError
 from ..files import resolve_inside, sha256_of
+from ..sae.layouts import LAYOUTS, source_of
 from .options import Result, add_command
 
+TOP = "."
+"""The name of an SAE whose files lie at the top of a repository."""
+
 REPOSITORIES = ("surokpro2/sdxl-saes", "bcywinski/SAeUron")
-LAYOUTS = (("config.json", "state_dict.pth"), ("cfg.json", "sae.safetensors"))
 
 
 def add_commands(commands: Any) -> None:
@@ -50,10 +53,15 @@ def _fetch(arguments: Namespace) -> Result:
         return Result({"saes": sorted(there)}, "\n".join(sorted(there)))
     name = arguments.name.strip("/")
     if name not in there:
-        raise SaeuronError(f"{arguments.repository} has no SAE {name!r}. It has: {', '.join(sorted(there)) or 'none'}.")
+        others = {source for file in files if (source := source_of(PurePosixPath(file).name))}
+        more = f" It has SAEs in the format of {', '.join(sorted(others))}, which can't be read yet." if others else ""
+        known = ", ".join(sorted(there)) or "none that this reads"
+        raise SaeuronError(f"{arguments.repository} has no SAE {name!r}. It has: {known}.{more}")
+    # A folder of its own for files at the top of a repository, as they say nothing of where they are from.
+    into = arguments.into / PurePosixPath(arguments.repository).name if name == TOP else arguments.into
     written = []
     for file in there[name]:
-        path = resolve_inside(arguments.into, file)
+        path = resolve_inside(into, file)
         url = hf_hub_url(arguments.repository, file, revision=info.sha, endpoint=arguments.endpoint)
         bring(published_file(url, files[file]), path)
         written.append(str(path))
@@ -67,7 +75,7 @@ def saes_in(files: Iterable[str]) -> dict[str, list[str]]:
     found = {}
     for folder in folders:
         for layout in LAYOUTS:
-            needed = [str(folder / part) for part in layout]
+            needed = [str(folder / part) for part in (layout.config, layout.weights)]
             if names.issuperset(needed):
                 found[str(folder)] = needed
     return found

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..errors import SaeuronError
+from ..files import find_in, refuse_stand_in
 from .unlearncanvas import SUFFIXES, load_unlearncanvas, prepare
 
 Pixels = NDArray[np.uint8]
@@ -91,6 +92,9 @@ class _Parts(NamedTuple):
 def _load_folder(folder: Path) -> _Parts:
     from transformers import AutoImageProcessor, AutoModelForImageClassification
 
+    for name in ("config.json", "preprocessor_config.json", "model.safetensors"):
+        if file := find_in(folder, name):
+            refuse_stand_in(file)
     try:
         # trust_remote_code: without it transformers would ask at the console whether to run code of the folder's own.
         processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)

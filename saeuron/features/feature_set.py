@@ -171,7 +171,7 @@ class FeatureSet:
     @classmethod
     def load(cls, path: Path) -> FeatureSet:
         """Errors: `SaeuronError` if the file can't be read, or as `from_json` does."""
-        text = read_text(path, MAX_SIZE).removeprefix("\ufeff")  # some editors begin a file with a mark
+        text = read_text(path, MAX_SIZE)
         return cls.from_json(text, path.name)
 
 

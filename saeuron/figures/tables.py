@@ -51,6 +51,11 @@ def strength_table(steering: Steering, labels: Mapping[int, str] = NO_LABELS) ->
     return "\n".join(lines)
 
 
+def with_note(table: str, note: str) -> str:
+    """`table` with `note` below it, if there is one."""
+    return f"{table}\n{note}" if note else table
+
+
 def edited_tokens_table(steps: Mapping[int, tuple[int, int]], asked: Collection[int] = ()) -> str:
     """How many tokens of the block were edited in a run; `steps` maps each step, from 0, to (edited, seen).
 

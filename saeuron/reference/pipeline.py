@@ -19,6 +19,7 @@ from ..errors import SaeuronError
 from ..features.statistics import ActivationStatistics
 from ..sae.base_models import check_fits, check_width
 from ..sae.files import LoadedSAE
+from ..sae.hookpoints import HOOKPOINT
 from ..sae.model import SparseAutoencoder, read_tokens
 from ..schedule import check_schedule
 from ..shots import Shot
@@ -64,14 +65,15 @@ class ReferencePipeline:
         settings: ReferenceSettings,
         progress: Callable[[int], object] = lambda _: None,
     ) -> None:
-        hookpoint = check_fits(loaded.identity, "sdxl", model.unet.config.block_out_channels[0])
-        check_width(loaded.identity, hookpoint, model.unet.get_submodule(hookpoint.name).in_channels)
+        hookpoints = [name for name, _ in model.unet.named_modules() if HOOKPOINT.fullmatch(name)]
+        hookpoint = check_fits(loaded.identity, "sdxl", model.unet.config.block_out_channels[0], hookpoints)
+        check_width(loaded.identity, model.unet.get_submodule(hookpoint).in_channels)
         if (scheduler := type(model.scheduler).__name__) not in SCHEDULERS:
             raise SaeuronError(
                 f"The pipeline has a {scheduler}; expected one of {', '.join(SCHEDULERS)}. Make one with "
                 f"{SCHEDULERS[0]}.from_config(pipe.scheduler.config) and save the pipeline with it."
             )
-        self._model, self._hookpoint, self._settings, self._progress = model, hookpoint.name, settings, progress
+        self._model, self._hookpoint, self._settings, self._progress = model, hookpoint, settings, progress
         self.loaded = LoadedSAE(_placed(loaded.sae, model.device), loaded.identity)
         self._unet, self._scheduler = TracedUNet(model.unet), copy.deepcopy(model.scheduler)
         self._width, self._height = settings.width or model.size, settings.height or model.size

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from ..errors import SaeuronError
 from ..files import sha256_of, write_atomically
-from .formats import FORMAT, VERSION, Placement, SAEWeights, expect_shape, read_weights
+from .formats import VERSION, Placement, SAEWeights, expect_shape, read_weights
+from .layouts import FORMAT
 from .model import KINDS, SAEIdentity, SparseAutoencoder
 
 
@@ -30,7 +31,7 @@ def load_sae(
     dtype: torch.dtype = torch.float32,
     device: torch.device | None = None,
 ) -> LoadedSAE:
-    """Read an SAE from a safetensors file of ours or a folder in one of the published layouts.
+    """Read an SAE from a safetensors file of ours, or a folder in one of the published layouts or the weights in it.
 
     `placement` fills in what the file does not record; it may not contradict what the file does.
     Errors: `SaeuronError` for a missing, damaged, unsafe or unsupported file, saying which and what to do.

@@ -6,9 +6,10 @@ Each brings its file into one shape, `SAEWeights`. What a pre-encoder bias does 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from reprlib import repr as brief  # what strangers wrote may be long
 from typing import Any
 
 from torch import Tensor
@@ -16,8 +17,9 @@ from torch import Tensor
 from ..errors import SaeuronError
 from ..files import check_format, read_pickle, read_safetensors, read_text
 from ..json_text import parse_json
+from .hookpoints import HOOKPOINT
+from .layouts import FORMAT, SDXL_UNBOX, SPARSIFY, Layout, find_files
 
-FORMAT = "saeuron-sae"
 VERSION = "1.0"
 MAX_CONFIG_BYTES = 1 << 20
 
@@ -45,23 +47,11 @@ class SAEWeights:
 
 
 def read_weights(path: Path) -> SAEWeights:
-    if path.is_file():
-        if path.suffix != ".safetensors":
-            raise SaeuronError(
-                f"{path.name} is not an SAE this reads. Choose a .safetensors file of ours, "
-                "or a folder with config.json + state_dict.pth or cfg.json + sae.safetensors."
-            )
-        return _read_own(path)
-    if not path.is_dir():
-        raise SaeuronError(f"There is no SAE at {path.name!r}. Put it into models/saes and refresh the list.")
-    for marker, reader in _FOLDER_READERS.items():
-        if all((path / name).is_file() for name in marker):
-            return reader(path)
-    found = ", ".join(sorted(entry.name for entry in path.iterdir())[:8]) or "nothing"
-    raise SaeuronError(
-        f"Folder {path.name!r} holds no SAE this reads: expected config.json + state_dict.pth (sdxl-unbox) "
-        f"or cfg.json + sae.safetensors (SAeUron, sparsify); found {found}."
-    )
+    files = find_files(path)
+    if files.layout is None or files.config is None:
+        return _read_own(files.weights)
+    config = _read_config(files.config)
+    return _READERS[files.layout](config, files.weights)
 
 
 def _read_own(path: Path) -> SAEWeights:
@@ -79,10 +69,10 @@ def _read_own(path: Path) -> SAEWeights:
     )
 
 
-def _read_sdxl_unbox(folder: Path) -> SAEWeights:
+def _read_sdxl_unbox(config: Mapping[str, Any], file: Path) -> SAEWeights:
     """``z = W_e (x - pre_bias) + latent_bias``; decode adds pre_bias back. mean.pt and std.pt are not used."""
-    config = _read_config(folder / "config.json")
-    file = folder / "state_dict.pth"
+    _refuse_unknown(config, _UNBOX_OPTIONS, file)
+    _refuse_text_encoder(config, file)
     state = read_pickle(file)
     tensors = state.get("state_dict", state)
     if not isinstance(tensors, Mapping):
@@ -106,16 +96,18 @@ def _read_sdxl_unbox(folder: Path) -> SAEWeights:
         decoder.T.contiguous(),
         pre_bias,
         _positive(config.get("k"), "k", file),
-        Placement("sdxl-turbo", _hookpoint_in(folder), "update"),
+        Placement("sdxl-turbo", _hookpoint_in(file.parent), "update"),
         file,
     )
 
 
-def _read_sparsify(folder: Path) -> SAEWeights:
-    """``z = W_e (x - b_dec) + b_e``; decode adds b_dec back."""
-    config = _read_config(folder / "cfg.json")
-    file = folder / "sae.safetensors"
-    _refuse_variants(config, folder)
+def _read_sparsify(config: Mapping[str, Any], file: Path) -> SAEWeights:
+    """``z = W_e (x - b_dec) + b_e``; decode adds b_dec back.
+
+    ``batch_topk`` and ``sample_topk`` say how k was counted in training. SAeUron's own loader switches both off, so
+    its published SAEs are plain TopK per token.
+    """
+    _refuse_unknown(config, _SPARSIFY_OPTIONS, file)
     tensors, _ = read_safetensors(file)
     encoder, decoder_bias = _take(tensors, "encoder.weight", file), _take(tensors, "b_dec", file)
     d = _positive(config.get("d_in", encoder.shape[1]), "d_in", file)
@@ -129,40 +121,66 @@ def _read_sparsify(folder: Path) -> SAEWeights:
         _take(tensors, "W_dec", file),
         decoder_bias,
         _positive(config.get("k"), "k", file),
-        Placement(hookpoint=_hookpoint_in(folder)),
+        Placement(hookpoint=_hookpoint_in(file.parent)),
         file,
     )
 
 
-_FOLDER_READERS: dict[tuple[str, ...], Callable[[Path], SAEWeights]] = {
-    ("config.json", "state_dict.pth"): _read_sdxl_unbox,
-    ("cfg.json", "sae.safetensors"): _read_sparsify,
+_READERS: dict[Layout, Callable[[Mapping[str, Any], Path], SAEWeights]] = {
+    SDXL_UNBOX: _read_sdxl_unbox,
+    SPARSIFY: _read_sparsify,
+}
+
+# Options of the published trainers that leave what a code means as it is, whatever their value.
+_UNBOX_OPTIONS = {"n_dirs_local", "d_model", "k", "auxk", "auxk_coef", "dead_steps_threshold"}
+_SPARSIFY_OPTIONS = {
+    "d_in",
+    "num_latents",
+    "expansion_factor",
+    "k",
+    "batch_topk",
+    "sample_topk",
+    "multi_topk",
+    "normalize_decoder",
+    "hookpoint",
 }
 
 
-def _refuse_variants(config: Mapping[str, Any], folder: Path) -> None:
-    unsupported = {
-        "batch_topk": (False, None),
-        "input_unit_norm": (False, None),
-        "transcode": (False, None),
-        "skip_connection": (False, None),
-        "activation": ("topk", None),
-    }
-    for option, plain in unsupported.items():
-        if config.get(option) not in plain:
-            raise SaeuronError(
-                f"The SAE in {folder.name!r} uses {option} = {config[option]!r}, which changes what its codes "
-                "mean and is not supported. Choose a plain TopK SAE."
-            )
+def _refuse_unknown(config: Mapping[str, Any], harmless: Collection[str], file: Path) -> None:
+    """What is not known to be harmless and is switched on may change the meaning of codes: signed, transcode, ..."""
+    for option, value in config.items():
+        if option in harmless or not value or (option, value) == ("activation", "topk"):
+            continue
+        raise SaeuronError(
+            f"The SAE in {file.parent.name!r} uses {option} = {brief(value)}, which may change what its codes mean "
+            "and is not supported. Choose a plain TopK SAE."
+        )
+
+
+def _refuse_text_encoder(config: Mapping[str, Any], file: Path) -> None:
+    """SAEs of text encoders are published in the same layout, as those of ItD and Concept Steerers."""
+    d = config.get("d_model")
+    if _TEXT_ENCODER.search(_names_of(file.parent)) or d in _TEXT_WIDTHS:
+        raise SaeuronError(
+            f"The SAE in {file.parent.name!r} (d {brief(d)}) is one of a text encoder. This pack edits blocks of the "
+            "UNet; choose an SAE that was trained on one."
+        )
+
+
+_TEXT_ENCODER = re.compile(r"text_(model|encoder)|encoder\.layers")
+_TEXT_WIDTHS = (768, 1024, 2048, 4096)  # CLIP of SD 1 and 2, both of SDXL, T5; no block of a UNet is as wide
 
 
 def _hookpoint_in(folder: Path) -> str:
     """Published folders carry the hookpoint in their name or a parent's; empty where they don't."""
-    pattern = re.compile(r"((?:down|up)_blocks\.\d\.attentions\.\d|mid_block\.attentions\.0)")
-    for part in (folder, *folder.parents[:2]):
-        if match := pattern.search(part.name):
-            return match.group(1)
-    return ""
+    match = HOOKPOINT.search(_names_of(folder))
+    return match.group() if match else ""
+
+
+def _names_of(folder: Path) -> str:
+    """The names of `folder` and two parents, innermost first; then, if it is a link, those of where it leads to."""
+    paths = (folder, folder.resolve())
+    return "/".join(part.name for path in paths for part in (path, *path.parents[:2]))
 
 
 def _read_config(file: Path) -> Mapping[str, Any]:
@@ -173,11 +191,27 @@ def _read_config(file: Path) -> Mapping[str, Any]:
 
 
 def _take(tensors: Mapping[str, Any], name: str, file: Path) -> Tensor:
+    """The tensor `name` in float32, whatever float type it is stored in."""
     tensor = tensors.get(name)
     if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
         found = ", ".join(sorted(map(str, tensors))[:8]) or "nothing"
         raise SaeuronError(f"{file.name} has no float tensor {name!r}; found {found}.")
-    return tensor
+    if tensor.dtype.itemsize == 1 and (scales := [str(other) for other in tensors if "scale" in str(other)]):
+        raise SaeuronError(
+            f"{file.name} is quantized to {_type_name(tensor)} with factors beside it ({scales[0]}), which is not "
+            "supported. Get it in float16 or float32."
+        )
+    try:
+        return tensor.float()
+    except (NotImplementedError, RuntimeError) as error:
+        raise SaeuronError(
+            f"{file.name} stores {name} as {_type_name(tensor)}, which this torch can't convert. Get it in float16 or "
+            "float32."
+        ) from error
+
+
+def _type_name(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _positive(value: Any, name: str, file: Path) -> int:

@@ -70,6 +70,9 @@ FAMILIES: dict[str, tuple[Hookpoint, ...]] = {
     "sd15": _family("sd15", down={0: 1, 1: 2, 2: 4}, mid=4, up={1: 4, 2: 2, 3: 1}),
 }
 
+HOOKPOINT = re.compile(r"(?:down|up)_blocks\.[0-9]\.attentions\.[0-9]|mid_block\.attentions\.0")
+"""A hookpoint's name in diffusers."""
+
 _BLOCK = re.compile(r"(down|up)(?:_blocks\.([0-9])\.attentions|\.([0-9]))\.([0-9])")
 _MID = re.compile(r"mid(_block)?(\.attentions)?(\.0)?")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from reprlib import repr as brief  # what strangers wrote may be long
 
 from ..errors import SaeuronError
-from ..files import read_text
+from ..files import find_in, read_text
 from ..json_text import parse_json
 
 LABELS = "labels.json"
@@ -23,8 +23,9 @@ def labels_path(sae: Path) -> Path | None:
     In a folder it is ``labels.json``; beside a file ``name.safetensors`` it is ``name.labels.json``, or ``labels.json``
     if there is none of that name.
     """
-    names = [sae / LABELS] if sae.is_dir() else [sae.with_suffix(f".{LABELS}"), sae.with_name(LABELS)]
-    return next((path for path in names if path.is_file()), None)
+    if sae.is_dir():
+        return find_in(sae, LABELS)
+    return find_in(sae.parent, f"{sae.stem}.{LABELS}") or find_in(sae.parent, LABELS)
 
 
 def read_labels(path: Path, n: int) -> dict[int, str]:
@@ -33,7 +34,7 @@ def read_labels(path: Path, n: int) -> dict[int, str]:
     Errors: `SaeuronError` for a file that is no plain JSON object, is too large, names a feature that the SAE does not
     have, or has a label that is no text of one line.
     """
-    document = parse_json(read_text(path, MAX_BYTES).removeprefix("\ufeff"), path.name)
+    document = parse_json(read_text(path, MAX_BYTES), path.name)
     if not isinstance(document, dict):
         raise SaeuronError(f"{path.name} must be a JSON object of labels by feature index, found {brief(document)}.")
     labels: dict[int, str] = {}

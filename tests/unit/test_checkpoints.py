@@ -34,8 +34,21 @@ def test_sdxl_unbox_folder_follows_its_formula(tmp_path, with_moments):
     assert torch.allclose(sae.decode(sae.encode(x)).double(), decoded, atol=1e-4)
 
 
-def test_saeuron_folder_follows_its_formula(tmp_path):
-    state = {name: t.double() for name, t in write_sparsify(tmp_path / "sae", 16, 64, 4).items()}
+# What trainers note that does not change how a file is read. SAeUron's own SAEs were trained with batch_topk; its
+# loader switches that and sample_topk off: TopK per token.
+HARMLESS = [
+    {},
+    {"batch_topk": True},
+    {"sample_topk": True},
+    {"batch_topk": True, "sample_topk": True, "multi_topk": True, "normalize_decoder": False},
+    {"activation": "topk", "transcode": False, "skip_connection": False, "hookpoint": "unet.up_blocks.1.attentions.1"},
+    {"signed": False, "never_heard_of": None},
+]
+
+
+@pytest.mark.parametrize("options", HARMLESS, ids=str)
+def test_saeuron_folder_follows_its_formula(tmp_path, options):
+    state = {name: t.double() for name, t in write_sparsify(tmp_path / "sae", 16, 64, 4, **options).items()}
     sae, _ = load_sae(tmp_path / "sae", Placement("sd15", "up_blocks.1.attentions.1", "output"))
     x = torch.randn(20, 16)
     z = ((x.double() - state["b_dec"]) @ state["encoder.weight"].T + state["encoder.bias"]).clamp(min=0)
@@ -58,7 +71,12 @@ def test_full_size_files_load_and_survive_our_own_format(tmp_path, writer, n, k)
 @pytest.mark.parametrize(
     ("option", "value"),
     [
-        ("batch_topk", True),
+        ("signed", True),
+        ("embed_skip", True),
+        ("gram_lookup", True),
+        ("never_heard_of", True),
+        ("never_heard_of", 0.5),
+        ("never_heard_of", "a way of its own"),
         ("input_unit_norm", True),
         ("transcode", True),
         ("skip_connection", True),
@@ -122,6 +140,57 @@ def test_values_that_are_not_finite_are_refused(tmp_path):
     save_sae(tmp_path / "own.safetensors", sae, PLACE)
     with pytest.raises(SaeuronError, match="not finite"):
         load_sae(tmp_path / "own.safetensors")
+
+
+def test_unbox_options_that_are_not_known_are_refused_by_name(tmp_path):
+    write_unbox(tmp_path / "sae", 16, 64, 4)
+    config = tmp_path / "sae" / "config.json"
+    config.write_text(config.read_text().replace("{", '{"auxk_coef": 0.03, "normalize": true, ', 1))
+    with pytest.raises(SaeuronError, match="normalize = True"):
+        load_sae(tmp_path / "sae", PLACE)
+
+
+@pytest.mark.parametrize(("folder", "d"), [("text_model.encoder.layers.8_k64", 16), ("x", 768), ("x", 2048)])
+def test_an_sae_of_a_text_encoder_is_not_taken_for_one_of_the_unet(tmp_path, folder, d):
+    write_unbox(tmp_path / folder, d, 32, 4)
+    with pytest.raises(SaeuronError, match="text encoder"):
+        load_sae(tmp_path / folder, Placement(hookpoint="up_blocks.0.attentions.1"))
+
+
+FLOATS = [torch.float64, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2]
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+def test_weights_in_other_float_types_are_read_as_what_they_are(tmp_path, dtype):
+    state = write_unbox(tmp_path / "unbox", 16, 64, 4)
+    stored = {name: t.to(dtype) if t.is_floating_point() else t for name, t in state.items()}
+    torch.save({"state_dict": stored}, tmp_path / "unbox" / "state_dict.pth")
+    sae, _ = load_sae(tmp_path / "unbox", PLACE)
+    assert torch.equal(sae.decoder.weight, stored["decoder.weight"].float().T)
+
+    stored = {name: t.to(dtype) for name, t in write_sparsify(tmp_path / "sparsify", 16, 64, 4).items()}
+    save_file(stored, tmp_path / "sparsify" / "sae.safetensors")
+    sae, _ = load_sae(tmp_path / "sparsify", PLACE)
+    assert torch.equal(sae.decoder.weight, stored["W_dec"].float())
+    assert torch.equal(sae.encoder.weight, stored["encoder.weight"].float())
+
+
+def test_a_quantized_sae_is_refused_in_words(tmp_path):
+    state = write_sparsify(tmp_path / "sae", 16, 64, 4)
+    stored = {name: t.to(torch.float8_e4m3fn) for name, t in state.items()}
+    save_file({**stored, "encoder.weight_scale": torch.ones(1)}, tmp_path / "sae" / "sae.safetensors")
+    with pytest.raises(SaeuronError, match=r"float8_e4m3fn with factors .*encoder\.weight_scale"):
+        load_sae(tmp_path / "sae", PLACE)
+
+
+def test_a_pth_of_an_old_torch_says_how_to_bring_it_up_to_date(tmp_path):
+    state = write_unbox(tmp_path / "sae", 16, 64, 4)
+    file = tmp_path / "sae" / "state_dict.pth"
+    torch.save({"state_dict": state}, file, _use_new_zipfile_serialization=False)
+    with pytest.raises(SaeuronError, match=r"torch before 1\.6.*save it anew"):
+        load_sae(tmp_path / "sae", PLACE)
+    torch.save(torch.load(file, weights_only=True), file)  # what it says
+    assert load_sae(tmp_path / "sae", PLACE).identity.k == 4
 
 
 @pytest.mark.parametrize("name", ["missing.safetensors", "other.bin", "foreign.safetensors", "cut.safetensors"])

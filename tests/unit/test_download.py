@@ -223,3 +223,16 @@ def test_only_whole_layouts_are_saes():
         "b": ["b/config.json", "b/state_dict.pth"],
         "c": ["c/cfg.json", "c/sae.safetensors"],
     }
+
+
+def test_files_at_the_top_of_a_repository_get_a_folder_of_their_own(hub, tmp_path):
+    top = {name.rpartition("/")[2]: data for name, data in hub.files.items()}
+    hub.files, hub.listed = top, [_listed(name, data) for name, data in top.items()]
+    assert download(hub, tmp_path, ".") == 0
+    assert sorted(path.name for path in (tmp_path / "saes").iterdir()) == ["config.json", "state_dict.pth"]
+
+
+def test_saes_that_are_not_read_are_named(hub, tmp_path, capsys):
+    hub.listed.append(_listed("layer/sae_weights.safetensors", b"x"))
+    assert download(hub, tmp_path, "layer") == 1
+    assert "SAELens, which can't be read yet" in capsys.readouterr().err

@@ -32,6 +32,10 @@ def test_parses_what_the_standard_library_writes(value: object) -> None:
     assert parse_json(json.dumps(value), "x") == value
 
 
+def test_a_byte_order_mark_is_left_out() -> None:
+    assert parse_json('\ufeff{"a": 1}', "x") == {"a": 1}
+
+
 def test_one_record_a_line() -> None:
     assert format_json({"b": 1, "a": [{"x": 1, "y": [2]}, {"x": 3}], "empty": []}).splitlines() == [
         "{",
