@@ -46,8 +46,8 @@ def schedule(model: Any, settings: SamplingSettings) -> Tensor:
         steps_of(sampler.sigmas.tolist())
     except SaeuronError as error:  # such as the NaN that kl_optimal gives for a single step
         raise SaeuronError(
-            f"The scheduler {settings.scheduler} has no schedule for steps = {settings.steps}; choose another scheduler "
-            f"or number of steps. ({error})"
+            f"The scheduler {settings.scheduler} has no schedule for steps = {settings.steps}; choose another "
+            f"scheduler or number of steps. ({error})"
         ) from error
     return sampler.sigmas
 
