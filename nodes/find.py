@@ -11,9 +11,10 @@ from ..saeuron.errors import SaeuronError
 from ..saeuron.features.finding import FeatureFinder, features_by_index, parse_indices
 from ..saeuron.figures.tables import feature_set_table
 from ..saeuron.shots import shots_of
+from .host.drawing import schedule
+from .host.inputs import SamplingSettings, sampling_inputs, sigmas_input
 from .host.recording import record_pictures
 from .host.runs import show_text
-from .host.sampling import SamplingSettings, sampling_inputs, schedule
 from .host.sockets import FEATURE_SET, FEATURES, SAE, HostedSAE, region_of
 from .host.unet import find_site
 
@@ -46,6 +47,7 @@ class SaeuronFindFeatures(io.ComfyNode):
                     optional=True,
                     tooltip="The part of the picture that is meant: features that fire more inside than outside.",
                 ),
+                sigmas_input(),
             ],
             outputs=[
                 FEATURE_SET.Output(display_name="feature_set", tooltip="For Heat Map, Feature Report and Unlearn."),
@@ -63,19 +65,14 @@ class SaeuronFindFeatures(io.ComfyNode):
         prompt: str,
         count: int,
         pictures: int,
-        sampler_name: str,
-        scheduler: str,
-        steps: int,
-        cfg: float,
-        width: int,
-        height: int,
         seed: int,
         mask: Tensor | None = None,
+        **sampling: Any,
     ) -> io.NodeOutput:
         find_site(model, sae.identity)
         if not prompt.strip():
             raise SaeuronError("There is no prompt. Write what to draw.")
-        settings = SamplingSettings(sampler_name, scheduler, steps, cfg, width, height)
+        settings = SamplingSettings.from_inputs(**sampling)
         sigmas = schedule(model, settings)[:-1].tolist()
         finder = FeatureFinder(sae.identity, sigmas, settings.as_dict(), region_of(mask))
         record_pictures(model, clip, sae, settings, shots_of([prompt], pictures, seed), [finder.add] * pictures)

@@ -14,10 +14,11 @@ from ..saeuron.features.heatmaps import VIEWS, ActivationMaps, Heatmap, as_mask,
 from ..saeuron.prompts import parse_prompts
 from ..saeuron.sae.labels import named
 from ..saeuron.shots import Shot, shots_of
+from .host.drawing import schedule
+from .host.inputs import SamplingSettings, sampling_inputs, sigmas_input
 from .host.pictures import as_image, to_pixels
 from .host.recording import record_pictures
 from .host.runs import show_text
-from .host.sampling import SamplingSettings, sampling_inputs, schedule
 from .host.sockets import FEATURE_SET, FEATURES, SAE, HostedSAE
 from .host.unet import find_site
 
@@ -44,6 +45,7 @@ class SaeuronFeatureHeatmap(io.ComfyNode):
                     tooltip="One map of everything, one for each feature, or one for each step.",
                 ),
                 *sampling_inputs(),
+                sigmas_input(),
             ],
             outputs=[
                 io.Image.Output(display_name="overlays", tooltip="The maps over the picture in grey, with a legend."),
@@ -64,19 +66,14 @@ class SaeuronFeatureHeatmap(io.ComfyNode):
         feature_set: FeatureSet,
         prompt: str,
         view: str,
-        sampler_name: str,
-        scheduler: str,
-        steps: int,
-        cfg: float,
-        width: int,
-        height: int,
         seed: int,
+        **sampling: Any,
     ) -> io.NodeOutput:
         from ..saeuron.figures.plots import heatmap_overlays
 
         feature_set.check_sae(sae.identity)
         find_site(model, sae.identity)
-        settings = SamplingSettings(sampler_name, scheduler, steps, cfg, width, height)
+        settings = SamplingSettings.from_inputs(**sampling)
         maps = ActivationMaps(features_of(feature_set), schedule(model, settings)[:-1].tolist())
         (latent,) = record_pictures(model, clip, sae, settings, [Shot(prompt, seed)], [maps.add])
         picture = vae.decode(latent)
@@ -108,6 +105,7 @@ class SaeuronFeatureExamples(io.ComfyNode):
                 ),
                 io.Int.Input("count", default=6, min=1, max=30, tooltip="How many pictures to show, best first."),
                 *sampling_inputs(),
+                sigmas_input(),
             ],
             outputs=[
                 io.Image.Output(display_name="grid", tooltip="Picture, map and strongest patch of each."),
@@ -126,13 +124,8 @@ class SaeuronFeatureExamples(io.ComfyNode):
         feature: int,
         prompts: str,
         count: int,
-        sampler_name: str,
-        scheduler: str,
-        steps: int,
-        cfg: float,
-        width: int,
-        height: int,
         seed: int,
+        **sampling: Any,
     ) -> io.NodeOutput:
         from ..saeuron.figures.plots import example_grid
 
@@ -141,13 +134,12 @@ class SaeuronFeatureExamples(io.ComfyNode):
         shots = shots_of(parse_prompts(prompts), 1, seed)
         if not shots:
             raise SaeuronError("There are no prompts. Write at least one line that is not a # comment.")
-        settings = SamplingSettings(sampler_name, scheduler, steps, cfg, width, height)
+        settings = SamplingSettings.from_inputs(**sampling)
         sigmas = schedule(model, settings)[:-1].tolist()
         maps = [ActivationMaps([feature], sigmas) for _ in shots]
         latents = record_pictures(model, clip, sae, settings, shots, [own.add for own in maps])
-        summed = [
-            own.values().sum((0, 1)) for own in maps
-        ]  # over steps, so that one lucky token at one step is not all
+        # Over steps, so that one lucky token at one step is not all.
+        summed = [own.values().sum((0, 1)) for own in maps]
         order = sorted(range(len(shots)), key=lambda shot: -float(summed[shot].max()))[:count]
         lines = [f"{float(summed[shot].max()):.4g}  {shots[shot].prompt}" for shot in order]
         pictures = [to_pixels(vae.decode(latents[shot]))[0] for shot in order]

@@ -11,12 +11,12 @@ from ..saeuron.errors import SaeuronError
 from ..saeuron.features.statistics import ActivationStatistics
 from ..saeuron.prompts import parse_prompts
 from ..saeuron.shots import shots_of
-from .host.batches import BatchSampler
+from .host.drawing import BatchSampler
+from .host.inputs import SamplingSettings, sampling_inputs, sigmas_input
 from .host.recording import with_recorder
-from .host.sampling import SamplingSettings, sampling_inputs
+from .host.resuming import Unfinished, everything_asked, forget, recall, remember
 from .host.sockets import CATEGORY, SAE, STATISTICS, HostedSAE
 from .host.unet import find_site
-from .host.unfinished import Unfinished, everything_asked, forget, recall, remember
 
 
 class SaeuronCollectStatistics(io.ComfyNode):
@@ -38,6 +38,7 @@ class SaeuronCollectStatistics(io.ComfyNode):
                     tooltip="One prompt a line, 30 or more for a good estimate. Lines that begin with # are left out.",
                 ),
                 *sampling_inputs(),
+                sigmas_input(),
             ],
             outputs=[STATISTICS.Output(display_name="statistics", tooltip="For Select Features.")],
         )
@@ -49,19 +50,14 @@ class SaeuronCollectStatistics(io.ComfyNode):
         clip: Any,
         sae: HostedSAE,
         prompts: str,
-        sampler_name: str,
-        scheduler: str,
-        steps: int,
-        cfg: float,
-        width: int,
-        height: int,
         seed: int,
+        **sampling: Any,
     ) -> io.NodeOutput:
         site = find_site(model, sae.identity)  # first, because it is the mistake that is made most
         texts = parse_prompts(prompts)
         if not texts:
             raise SaeuronError("There are no prompts. Write at least one line that is not a # comment.")
-        settings = SamplingSettings(sampler_name, scheduler, steps, cfg, width, height)
+        settings = SamplingSettings.from_inputs(**sampling)
         sampler = BatchSampler(model, clip, settings, len(texts))
         empty = partial(ActivationStatistics, sae.identity, sampler.sigmas[:-1].tolist(), settings.as_dict())
         shots = shots_of(texts, 1, seed)

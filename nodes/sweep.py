@@ -12,10 +12,10 @@ from ..saeuron.edits.intervention import MODES, RULES, Intervention
 from ..saeuron.evaluation.sweep import Subjects, Sweep, subjects_of, sweep_rows, sweep_table
 from ..saeuron.features.feature_set import FeatureSet
 from ..saeuron.prompts import parse_multipliers, parse_prompts
-from .host.painting import HostPainter
+from .host.drawing import HostPipeline
+from .host.inputs import SamplingSettings, sampling_inputs, sigmas_input
 from .host.pictures import as_image, embed
 from .host.runs import keep_unfinished, show_text
-from .host.sampling import SamplingSettings, sampling_inputs
 from .host.sockets import CLASSIFIER, EVALUATION, FEATURE_SET, SAE, HostedClassifier, HostedSAE
 
 
@@ -48,8 +48,8 @@ class SaeuronMultiplierSweep(io.ComfyNode):
                     "other_prompts",
                     multiline=True,
                     default="",
-                    tooltip="Prompts that should not change, one a line. With a classifier write the label it should "
-                    "see before a bar: dogs | a dog on the left.",
+                    tooltip="Prompts that should not change, one a line. With a classifier, and only then, write the "
+                    "label it should see before a bar: dogs | a dog on the left.",
                 ),
                 io.Int.Input("seeds", default=2, min=1, max=64, tooltip="How many pictures of each prompt."),
                 io.Combo.Input("mode", options=list(MODES), default="exact", tooltip="As on Unlearn."),
@@ -64,6 +64,7 @@ class SaeuronMultiplierSweep(io.ComfyNode):
                 io.ClipVision.Input(
                     "clip_vision", optional=True, tooltip="Says how close pictures stay to the un-ablated ones."
                 ),
+                sigmas_input(),
             ],
             outputs=[
                 io.Image.Output(display_name="grid", tooltip="Rows: prompts. Columns: off, then the multipliers."),
@@ -89,59 +90,54 @@ class SaeuronMultiplierSweep(io.ComfyNode):
         seed: int,
         mode: str,
         rule: str,
-        sampler_name: str,
-        scheduler: str,
-        steps: int,
-        cfg: float,
-        width: int,
-        height: int,
         classifier: HostedClassifier | None = None,
         concept_label: str = "",
         clip_vision: Any = None,
+        **sampling: Any,
     ) -> io.NodeOutput:
         feature_set.check_sae(sae.identity)
         chosen = parse_multipliers(multipliers)
         label_of = classifier.classifier.label if classifier is not None else None
         subjects = subjects_of(parse_prompts(prompts), parse_prompts(other_prompts), seeds, seed, label_of)
         label = label_of(concept_label) if label_of is not None else ""
-        settings = SamplingSettings(sampler_name, scheduler, steps, cfg, width, height)
-        shots = (len(subjects.concept) + len(subjects.others)) * (len(chosen) + 1)
+        settings = SamplingSettings.from_inputs(**sampling)
+        shots = [*subjects.concept, *subjects.others]
         sweep = Sweep(
-            HostPainter(model, clip, vae, sae, settings, shots),
+            HostPipeline(model, clip, vae, sae, settings, len(shots) * (len(chosen) + 1)),
             subjects,
             Intervention(feature_set, chosen[0], mode, rule),
             classifier.ready().classify if classifier is not None else None,
             label,
             None if clip_vision is None else lambda pictures: embed(clip_vision, as_image(pictures)),
+            shown=range(0, len(shots), seeds),
         )
         try:
             for _ in sweep.run(chosen):
                 show_text(cls, sweep_table(sweep.points))
         except BaseException:  # an interrupt too: hours of pictures must not be lost with it
             if sweep.points:
-                keep_unfinished("sweep", _grid(sweep, subjects, seeds), sweep_rows(sweep.points))
+                keep_unfinished("sweep", _grid(sweep, subjects), sweep_rows(sweep.points))
             raise
-        return _outputs(cls, sweep, subjects, seeds, feature_set.concept)
+        return _outputs(cls, sweep, subjects, feature_set.concept)
 
 
-def _grid(sweep: Sweep, subjects: Subjects, seeds: int) -> np.ndarray:
+def _grid(sweep: Sweep, subjects: Subjects) -> np.ndarray:
     """One row per prompt with its first seed."""
     from ..saeuron.figures.plots import picture_grid
 
-    shots = [*subjects.concept, *subjects.others][::seeds]
-    drawn = [p.concept if p.others is None else np.concatenate([p.concept, p.others]) for p in sweep.pictures]
+    shots = [*subjects.concept, *subjects.others]
     columns = ["off" if point.multiplier is None else f"{point.multiplier:g}" for point in sweep.points]
-    cells = [[pictures[row * seeds] for pictures in drawn] for row in range(len(shots))]
-    return picture_grid([shot.prompt for shot in shots], columns, cells)
+    cells = [[pictures[place] for pictures in sweep.pictures] for place in sweep.shown]
+    return picture_grid([shots[place].prompt for place in sweep.shown], columns, cells)
 
 
-def _outputs(node: Any, sweep: Sweep, subjects: Subjects, seeds: int, concept: str) -> io.NodeOutput:
+def _outputs(node: Any, sweep: Sweep, subjects: Subjects, concept: str) -> io.NodeOutput:
     from ..saeuron.figures.plots import sweep_plot
 
     rows, table = sweep_rows(sweep.points), sweep_table(sweep.points)
     pictures = len(subjects.concept), len(subjects.others)
     title = f"{concept}: {pictures[0]} pictures of it, {pictures[1]} of others"
-    grid, plot = (as_image(p[None]) for p in (_grid(sweep, subjects, seeds), sweep_plot(sweep.points, title)))
+    grid, plot = (as_image(p[None]) for p in (_grid(sweep, subjects), sweep_plot(sweep.points, title)))
     text = json.dumps(
         {"concept": concept, "concept_pictures": pictures[0], "other_pictures": pictures[1], "points": rows}
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from math import isfinite
 from pathlib import Path
 
@@ -10,10 +11,12 @@ from .files import read_text
 
 MAX_BYTES = 4 << 20
 MAX_MULTIPLIERS = 50
+BYTE_ORDER_MARK = "\ufeff"
 
 
 def parse_prompts(text: str) -> list[str]:
-    lines = (line.strip() for line in text.splitlines())
+    """Lines without a # at their beginning. Byte order marks, which some editors put into files, are left out."""
+    lines = (line.strip() for line in text.replace(BYTE_ORDER_MARK, "").splitlines())
     return [line for line in lines if line and not line.startswith("#")]
 
 
@@ -25,26 +28,30 @@ def read_prompts(path: Path) -> list[str]:
     return prompts
 
 
-def split_labels(lines: list[str], labelled: bool) -> tuple[list[str], list[str]]:
-    """Labels and prompts of lines ``label | prompt``; lines without a label will do where none are needed.
+def split_labels(lines: Sequence[str], label: Callable[[str], str]) -> tuple[list[str], list[str]]:
+    """Labels and prompts of lines ``label | prompt``; the prompt may hold further bars.
 
-    Errors: `SaeuronError` naming the line, if `labelled` and one has no label.
+    `label` gives the classifier's own word for a label, and raises `SaeuronError` where it knows none: bars stand in
+    prompts for other things, too, such as the choice in ``a {red|blue} car``.
+    Errors: `SaeuronError` naming the line, if it does not begin with a label that the classifier knows.
     """
     labels, prompts = [], []
     for line in lines:
-        label, bar, prompt = (part.strip() for part in line.partition("|"))
-        if labelled and not (bar and label and prompt):
-            raise SaeuronError(
-                f"{line!r} has no label. With a classifier write what it should see before a bar: dogs | a dog."
-            )
-        prompts.append(prompt if bar else label)
-        labels.append(label)
-    return (labels if labelled else []), prompts
+        before, _, prompt = (part.strip() for part in line.partition("|"))
+        problem = f"{line!r} has no label. With a classifier write what it should see before a bar: dogs | a dog."
+        if not (before and prompt):
+            raise SaeuronError(problem)
+        try:
+            labels.append(label(before))
+        except SaeuronError as error:
+            raise SaeuronError(f"{problem} {error}") from error
+        prompts.append(prompt)
+    return labels, prompts
 
 
 def parse_multipliers(text: str) -> list[float]:
     """Numbers between commas or spaces. Errors: `SaeuronError` for none, too many, or what is no finite number."""
-    words = text.replace(",", " ").split()
+    words = text.replace(BYTE_ORDER_MARK, "").replace(",", " ").split()
     try:
         numbers = [float(word) for word in words]
     except ValueError as error:

@@ -17,6 +17,9 @@ from .errors import SaeuronError
 SAME_SIGMA = 1e-5
 """Relative difference up to which two sigmas are the same: schedules are computed in float32 and on several devices."""
 
+CLOSE_SIGMA = 1e-2
+"""The same for features that are used at a sigma: they change too little in between for anyone to see."""
+
 
 def is_finite_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
@@ -33,6 +36,28 @@ def check_schedule(sigmas: Sequence[Any]) -> tuple[float, ...]:
     if not all(a > b for a, b in pairwise(schedule)):
         raise SaeuronError(f"The sigmas of the steps must be descending; found {_listed(schedule)}.")
     return tuple(map(float, schedule))
+
+
+def steps_of(sigmas: Sequence[float]) -> tuple[float, ...]:
+    """The noise level that each step of a run starts from; `sigmas` ends with the one that the last step ends at.
+
+    Errors: `SaeuronError` unless there is a step and the levels are finite, descending and not below 0.
+    """
+    levels = tuple(sigmas)
+    if len(levels) < 2:
+        raise SaeuronError(
+            f"The sigmas hold no step: {_listed(levels) or 'nothing'}. A step needs the noise level that it starts "
+            "from and the one that it ends at. Set the scheduler node to one step or more and its denoise above 0."
+        )
+    if not all(math.isfinite(level) and level >= 0 for level in levels):
+        raise SaeuronError(f"The sigmas must be finite numbers from 0; found {_listed(levels)}.")
+    if not any(levels):
+        raise SaeuronError("The sigmas are all 0: there is no noise to take away. Connect a scheduler node's output.")
+    if not all(a > b for a, b in pairwise(levels)):
+        raise SaeuronError(
+            f"The sigmas must be descending; found {_listed(levels)}. Connect a scheduler node's output as it is."
+        )
+    return levels[:-1]
 
 
 def nearest_step(schedule: Sequence[float], sigma: float) -> int:
@@ -53,6 +78,23 @@ def difference(a: Sequence[float], b: Sequence[float]) -> str:
         if not math.isclose(left, right, rel_tol=SAME_SIGMA):
             return f"sigma {left:.6g} against {right:.6g} at step {step} ({_listed(a)} against {_listed(b)})"
     return ""
+
+
+def mismatch(recorded: Sequence[float | None], sigmas: Sequence[float]) -> str:
+    """A line for the person at the graph if a run has steps at other noise levels than features were recorded at.
+
+    `recorded` is the sigma of each of a feature set's steps, None for all steps together; `sigmas` are a run's, as
+    `steps_of` takes them. Empty if every step of the run has features of its own, as in a run over a part of the
+    schedule; for features of all steps together; and for a run without a step.
+    """
+    known = [sigma for sigma in recorded if sigma is not None]
+    steps = [sigma for sigma in sigmas[:-1] if 0 < sigma < math.inf]
+    if not known or all(math.isclose(known[nearest_step(known, step)], step, rel_tol=CLOSE_SIGMA) for step in steps):
+        return ""
+    return (
+        f"The features were recorded at sigma {_listed(known)}, and this run has {_listed(steps)}: each step takes "
+        "those of the nearest. Collect Statistics with the sigmas (or scheduler and steps) that you draw with."
+    )
 
 
 def _listed(schedule: Sequence[float]) -> str:

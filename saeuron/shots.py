@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -17,9 +17,14 @@ class Shot(NamedTuple):
     seed: int
 
 
-class Painter(Protocol):
-    def draw(self, shots: Sequence[Shot], interventions: Sequence[Intervention] = ()) -> np.ndarray:
-        """Pictures uint8 [len(shots), H, W, 3] of the model with `interventions` on it, in the order of `shots`."""
+class Pipeline(Protocol):
+    def draw_batches(
+        self, shots: Sequence[Shot], interventions: Sequence[Intervention] = ()
+    ) -> Iterator[tuple[Sequence[int], np.ndarray]]:
+        """Places in `shots` and their pictures uint8 [b, H, W, 3] of the model with `interventions` on it.
+
+        Every shot comes once, in batches of any size and order.
+        """
 
 
 def shots_of(prompts: Sequence[str], seeds: int, first_seed: int) -> list[Shot]:

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from ...saeuron.sae.model import SparseCodes
 from ...saeuron.shots import Shot
-from .batches import BatchSampler
+from .drawing import BatchSampler
+from .inputs import SamplingSettings
 from .model import Recorder, add_recorder
-from .sampling import SamplingSettings
 from .sockets import HostedSAE
 from .unet import Site, find_site
 
@@ -37,8 +37,9 @@ def record_pictures(
     At cfg above 1 the negative prompt is empty.
     """
     site = find_site(model, sae.identity)
-    sampler = BatchSampler(model, clip, settings, len(shots))
-    latents = []
-    for shot, keep in zip(shots, keepers, strict=True):
-        latents += [latent for _, latent in sampler.run(with_recorder(model, site, sae, keep), [shot])]
-    return latents
+    sampler = BatchSampler(model, clip, settings, len(shots), at_once=1)
+    latents: dict[int, Tensor] = {}
+    for (place,) in sampler.batches(shots):
+        recording = with_recorder(model, site, sae, keepers[place])
+        latents[place] = sampler.sample(recording, [shots[place]])
+    return [latents[place] for place in range(len(shots))]

@@ -22,6 +22,7 @@ USED: dict[str, tuple[str, ...]] = {
         "get_torch_device",
         "intermediate_device",
         "load_models_gpu",
+        "throw_exception_if_processing_interrupted",
         "unet_dtype",
         "unet_manual_cast",
         "unet_offload_device",

@@ -1,4 +1,4 @@
-"""The benchmark of UnlearnCanvas (arXiv 2402.11846) on any painter: what each treatment removes and what it costs.
+"""The benchmark of UnlearnCanvas (arXiv 2402.11846) on any pipeline: what each treatment removes and what it costs.
 
 Two domains of concepts, each with a judge that names one label of its domain on every picture. A concept's *own* shots
 ask for it; *probes* ask for an object in a style each, so that one set of pictures gives both IRA and CRA.

@@ -10,7 +10,7 @@ import numpy as np
 from ..edits.intervention import Intervention
 from ..errors import SaeuronError
 from ..prompts import split_labels
-from ..shots import Painter, Shot, shots_of
+from ..shots import Pipeline, Shot, shots_of
 from .metrics import accuracy, cosine_similarity, unlearning_accuracy
 
 Classify = Callable[[np.ndarray], Sequence[str]]
@@ -61,74 +61,99 @@ def subjects_of(
 ) -> Subjects:
     """`seeds` pictures of each of `prompts`, which ask for the concept, and of `others`, lines ``label | prompt``.
 
-    `label` gives the classifier's own word for a label; None where there is no classifier, and none is needed.
-    Errors: `SaeuronError` for a missing label, or one that the classifier does not know.
+    `label` is as in `split_labels`; None where there is no classifier: then `others` are nothing but prompts.
+    Errors: `SaeuronError` for a label that is missing, or that the classifier does not know.
     """
     concept = shots_of(prompts, seeds, first_seed)
-    labels, texts = split_labels(list(others), label is not None)
+    labels, texts = ([], others) if label is None else split_labels(others, label)
     other_shots = shots_of(texts, seeds, first_seed + len(concept))
-    return Subjects(concept, other_shots, [label(name) for name in labels for _ in range(seeds)] if label else [])
+    return Subjects(concept, other_shots, [name for name in labels for _ in range(seeds)])
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """uint8 [count, H, W, 3] each; `others` is None where there are none."""
+class _Column:
+    """What is kept of the pictures at one multiplier, of which there may be thousands."""
 
-    concept: np.ndarray
-    others: np.ndarray | None
+    labels: list[str]
+    """What the classifier sees, in the order of the shots; empty without one."""
+
+    embeddings: np.ndarray
+    """float [shots, e]; of no rows where nothing embeds."""
+
+    shown: dict[int, np.ndarray]
 
 
 class Sweep:
-    """Draws and measures point after point; what it has so far can be read at any time."""
+    """Draws and measures point after point; what it has so far can be read at any time.
+
+    Pictures are judged as they come and dropped, but for those at the places `shown`.
+    """
 
     def __init__(
         self,
-        painter: Painter,
+        pipeline: Pipeline,
         subjects: Subjects,
         intervention: Intervention,
         classify: Classify | None = None,
         concept_label: str = "",
         embed: Embed | None = None,
+        shown: Sequence[int] = (),
     ) -> None:
-        """`intervention` is drawn with each multiplier in turn; `classify` calls the concept `concept_label`."""
-        self._painter, self._subjects, self._intervention = painter, subjects, intervention
+        """`intervention` is drawn with each multiplier in turn; `classify` calls the concept `concept_label`.
+
+        `shown` are places among the concept's shots and then the others.
+        """
+        self._pipeline, self._subjects, self._intervention = pipeline, subjects, intervention
         self._classify, self._label, self._embed = classify, concept_label, embed
+        self.shown = shown
         self.points: list[SweepPoint] = []
-        self.pictures: list[Pictures] = []
+        self.pictures: list[dict[int, np.ndarray]] = []
+        """For each point the pictures at the places `shown`, uint8 [H, W, 3]."""
 
     def run(self, multipliers: Sequence[float]) -> Iterator[SweepPoint]:
         """The baseline first, then a point for each of `multipliers`, as they come."""
-        for multiplier in (None, *multipliers):
-            chosen = () if multiplier is None else (replace(self._intervention, multiplier=multiplier),)
-            pictures = self._draw(chosen)
-            self.pictures.append(pictures)
-            self.points.append(self._measure(multiplier, pictures))
-            yield self.points[-1]
+        before = self._draw(())
+        yield self._add(SweepPoint(None), before, before)
+        for multiplier in multipliers:
+            after = self._draw((replace(self._intervention, multiplier=multiplier),))
+            yield self._add(SweepPoint(multiplier), before, after)
 
-    def _draw(self, interventions: Sequence[Intervention]) -> Pictures:
-        concept, others = self._subjects.concept, self._subjects.others
-        drawn = self._painter.draw([*concept, *others], interventions)
-        return Pictures(drawn[: len(concept)], drawn[len(concept) :] if others else None)
+    def _add(self, point: SweepPoint, before: _Column, after: _Column) -> SweepPoint:
+        self.pictures.append(after.shown)
+        self.points.append(self._measure(point, before, after))
+        return self.points[-1]
 
-    def _measure(self, multiplier: float | None, pictures: Pictures) -> SweepPoint:
-        point = SweepPoint(multiplier)
+    def _draw(self, interventions: Sequence[Intervention]) -> _Column:
+        shots = [*self._subjects.concept, *self._subjects.others]
+        labels: dict[int, str] = {}
+        embeddings: dict[int, np.ndarray] = {}
+        shown: dict[int, np.ndarray] = {}
+        for places, pictures in self._pipeline.draw_batches(shots, interventions):
+            if self._classify is not None:
+                labels.update(zip(places, self._classify(pictures), strict=True))
+            if self._embed is not None:
+                embeddings.update(zip(places, self._embed(pictures), strict=True))
+            # Copied, because a picture that is a part of its batch keeps all of it.
+            shown.update({place: p.copy() for place, p in zip(places, pictures, strict=True) if place in self.shown})
+        return _Column(
+            [labels[place] for place in sorted(labels)],
+            np.array([embeddings[place] for place in sorted(embeddings)]),
+            shown,
+        )
+
+    def _measure(self, point: SweepPoint, before: _Column, after: _Column) -> SweepPoint:
+        concept = len(self._subjects.concept)
         if self._classify is not None:
-            point = replace(
-                point, unlearning_accuracy=unlearning_accuracy(self._classify(pictures.concept), self._label)
-            )
-            if pictures.others is not None and self._subjects.labels:
-                found = self._classify(pictures.others)
+            point = replace(point, unlearning_accuracy=unlearning_accuracy(after.labels[:concept], self._label))
+            if self._subjects.labels:
+                found = after.labels[concept:]
                 point = replace(point, retained_accuracy=accuracy(found, self._subjects.labels))
-        if self._embed is not None and multiplier is not None:
-            before = self.pictures[0]
-            point = replace(point, clip_similarity=self._similarity(before.concept, pictures.concept))
-            if before.others is not None and pictures.others is not None:
-                point = replace(point, clip_similarity_others=self._similarity(before.others, pictures.others))
+        if self._embed is not None and point.multiplier is not None:
+            similarity = cosine_similarity(before.embeddings, after.embeddings)
+            point = replace(point, clip_similarity=float(similarity[:concept].mean()))
+            if self._subjects.others:
+                point = replace(point, clip_similarity_others=float(similarity[concept:].mean()))
         return point
-
-    def _similarity(self, before: np.ndarray, after: np.ndarray) -> float:
-        assert self._embed is not None
-        return float(np.mean(cosine_similarity(self._embed(before), self._embed(after))))
 
 
 def sweep_rows(points: Sequence[SweepPoint]) -> list[dict[str, float | None]]:

@@ -52,7 +52,7 @@ class ReferenceSettings:
 
 
 class ReferencePipeline:
-    """A `Painter` on diffusers: one model, one SAE at its hookpoint.
+    """A `Pipeline` on diffusers: one model, one SAE at its hookpoint.
 
     `progress` is called with the number of pictures done after each batch. Errors: `SaeuronError` if the SAE does not
     belong to the model, or the scheduler is none of `SCHEDULERS`.
@@ -84,15 +84,24 @@ class ReferencePipeline:
         """The noise level of each step."""
         return check_schedule([float(sigma) for sigma in self._scheduler.sigmas[:-1]])
 
-    def draw(self, shots: Sequence[Shot], interventions: Sequence[Intervention] = ()) -> np.ndarray:
-        """Pictures uint8 [len(shots), H, W, 3] of the model with `interventions`, which are of this SAE."""
+    def draw_batches(
+        self, shots: Sequence[Shot], interventions: Sequence[Intervention] = ()
+    ) -> Iterator[tuple[Sequence[int], np.ndarray]]:
+        """As `Pipeline.draw_batches`; `interventions` are of this SAE."""
         for intervention in interventions:
             intervention.feature_set.check_sae(self.loaded.identity)
 
         def edit(call: Call) -> Reader:
             return partial(apply_edits, self.loaded.sae, self.loaded.identity.kind, interventions, call)
 
-        return np.concatenate([self._decode(self.sample(batch, edit)) for batch in self._batches(shots)])
+        start = 0
+        for batch in self._batches(shots):
+            yield range(start, start + len(batch)), self._decode(self.sample(batch, edit))
+            start += len(batch)
+
+    def draw(self, shots: Sequence[Shot], interventions: Sequence[Intervention] = ()) -> np.ndarray:
+        """All pictures, uint8 [len(shots), H, W, 3], in the order of `shots`."""
+        return np.concatenate([pictures for _, pictures in self.draw_batches(shots, interventions)])
 
     def collect(self, shots: Sequence[Shot], concept: str = "") -> ActivationStatistics:
         """Statistics of the codes of `shots`, of the positive half only."""

@@ -97,7 +97,7 @@ def test_an_edit_of_one_half_is_the_hosts_and_leaves_the_other_half_alone(miniat
 def test_a_guided_picture_with_an_edit_of_one_half_is_the_hosts(miniature, sae, cats, make, halves):
     interventions = [pack("saeuron.edits.intervention").Intervention(cats, MULTIPLIERS["exact"], when=when_of(halves))]
     shots, negative = [shot_of(5), shot_of(6, OTHER)], "a dog in gray style"
-    host = painter_of(miniature, sae, 2.0, len(shots), negative).draw(shots, interventions)
+    host = pipeline_of(miniature, sae, 2.0, len(shots), negative).draw(shots, interventions)
     pipeline = make(cfg=2.0, negative=negative)
     assert_same_pictures(host, pipeline.draw(shots, interventions))
     assert not np.array_equal(pipeline.draw(shots), pipeline.draw(shots, interventions)), "nothing was edited"
@@ -111,10 +111,10 @@ def when_of(halves: str):
     return pack("saeuron.edits.when").When(halves=halves)
 
 
-def painter_of(miniature, sae, cfg: float, shots: int, negative: str = ""):
+def pipeline_of(miniature, sae, cfg: float, shots: int, negative: str = ""):
     """The host's, with the settings of `make`."""
-    sampling = pack("nodes.host.sampling").SamplingSettings("euler", "sgm_uniform", 4, cfg, 192, 192)
-    return pack("nodes.host.painting").HostPainter(*miniature, sae, sampling, shots, negative)
+    sampling = pack("nodes.host.inputs").SamplingSettings("euler", "sgm_uniform", 4, cfg, 192, 192)
+    return pack("nodes.host.drawing").HostPipeline(*miniature, sae, sampling, shots, negative)
 
 
 def assert_same_pictures(a: np.ndarray, b: np.ndarray) -> None:
@@ -160,7 +160,7 @@ def test_a_feature_set_of_either_path_gives_the_same_pictures_in_both(miniature,
     intervention = pack("saeuron.edits.intervention").Intervention(feature_set, MULTIPLIERS[mode], mode)
     shots = [shot_of(5), shot_of(6, OTHER)]
     reference = make().draw(shots, [intervention])
-    assert_same_pictures(painter_of(miniature, sae, 1.0, len(shots)).draw(shots, [intervention]), reference)
+    assert_same_pictures(pipeline_of(miniature, sae, 1.0, len(shots)).draw(shots, [intervention]), reference)
     assert not np.array_equal(reference[0], make().draw(shots[:1])[0]), "nothing was edited"
 
 

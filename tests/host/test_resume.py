@@ -21,9 +21,11 @@ class Host:
         self.interrupt_at: int | None = None
         self.seen: list[int] = []
 
-    def __call__(self, value, _total, _preview, **_) -> None:
+    def __call__(self, value, total, _preview, **_) -> None:
         import comfy.model_management
 
+        if total < 14:  # the bar of the prompts that are encoded
+            return
         self.seen.append(value)
         if value == self.interrupt_at:
             comfy.model_management.interrupt_current_processing()
@@ -36,14 +38,14 @@ def host(miniature, monkeypatch) -> Iterator[Host]:
 
     hook = Host()
     monkeypatch.setattr(comfy.utils, "PROGRESS_BAR_HOOK", hook)
-    monkeypatch.setattr(pack("nodes.host.batches"), "MAX_BATCH", 2)
+    monkeypatch.setattr(pack("nodes.host.drawing"), "MAX_BATCH", 2)
     yield hook
 
 
 def collect(miniature, sae, prompts=PROMPTS, **changes):
     model, clip, _ = miniature
-    settings = {"sampler_name": "euler", "scheduler": "sgm_uniform", "steps": 2, "cfg": 1.0, "width": 192,
-                "height": 192, "seed": 3}  # fmt: skip
+    settings = {"sampler_name": "euler", "scheduler": "sgm_uniform", "steps": 2, "cfg": 1.0, "width": 64,
+                "height": 64, "seed": 3}  # fmt: skip
     return pack("nodes.statistics").SaeuronCollectStatistics.execute(
         model, clip, sae, prompts, **{**settings, **changes}
     ).result[0]  # fmt: skip
@@ -94,8 +96,12 @@ def test_an_ended_run_is_not_gone_on_with(host, miniature, sae):
 
 
 @pytest.mark.parametrize(
-    "change", [{"seed": 4}, {"steps": 3}, {"cfg": 1.5}, {"scheduler": "karras"}, {"prompts": PROMPTS + "\na dog"}]
-)
+    "change",
+    [
+        {"seed": 4}, {"steps": 3}, {"cfg": 1.5}, {"scheduler": "karras"}, {"prompts": PROMPTS + "\na dog"},
+        {"sigmas": torch.tensor([14.6, 3.0, 0.0])},
+    ],
+)  # fmt: skip
 def test_other_settings_begin_anew(host, miniature, sae, change):
     whole = collect(miniature, sae, **change)
     interrupted(host, miniature, sae, 8)
@@ -134,7 +140,7 @@ def test_another_sae_begins_anew(host, miniature, sae):
 def test_nothing_is_kept_of_a_model_that_is_gone(host, miniature, sae):
     import gc
 
-    kept = pack("nodes.host.unfinished")._KEPT
+    kept = pack("nodes.host.resuming")._KEPT
     model, *others = miniature
     clone = model.clone()
     before = len(kept)

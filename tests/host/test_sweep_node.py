@@ -15,7 +15,7 @@ from tools.pack import pack as import_from_pack
 SETTINGS = {
     "multipliers": "-5, -20", "prompts": "a cat\na small cat on the left", "other_prompts": "dogs | a dog", "seeds": 2,
     "seed": 7, "mode": "exact", "rule": "gamma-mu", "sampler_name": "euler", "scheduler": "sgm_uniform", "steps": 2,
-    "cfg": 1.0, "width": 192, "height": 192,
+    "cfg": 1.0, "width": 64, "height": 64,
 }  # fmt: skip
 
 
@@ -30,10 +30,10 @@ def sweep(miniature, sae, feature_set, **changes):
     return node.execute(*miniature, sae, feature_set, **{**SETTINGS, **changes})
 
 
-def painter(miniature, sae, **changes):
-    values = {"sampler": "euler", "scheduler": "sgm_uniform", "steps": 2, "cfg": 1.0, "width": 192, "height": 192}
-    settings = import_from_pack("nodes.host.sampling").SamplingSettings(**{**values, **changes})
-    return import_from_pack("nodes.host.painting").HostPainter(*miniature, sae, settings, 8)
+def pipeline(miniature, sae, **changes):
+    values = {"sampler": "euler", "scheduler": "sgm_uniform", "steps": 2, "cfg": 1.0, "width": 64, "height": 64}
+    settings = import_from_pack("nodes.host.inputs").SamplingSettings(**{**values, **changes})
+    return import_from_pack("nodes.host.drawing").HostPipeline(*miniature, sae, settings, 8)
 
 
 def shots(*pairs):
@@ -43,23 +43,23 @@ def shots(*pairs):
 @pytest.mark.parametrize("cfg", [1.0, 2.0])
 def test_a_picture_is_that_of_its_own_prompt_and_seed_in_any_batch(miniature, sae, cats, cfg):
     mixed = shots(("a cat", 3), ("a very small dog " * 20, 4), ("a dog in gray style", 5), ("a cat", 6))
-    drawing = painter(miniature, sae, cfg=cfg)
+    drawing = pipeline(miniature, sae, cfg=cfg)
     together = drawing.draw(mixed)
-    assert together.shape == (4, 192, 192, 3) and together.dtype == np.uint8
+    assert together.shape == (4, 64, 64, 3) and together.dtype == np.uint8
     for shot, picture in zip(mixed, together, strict=True):
         alone = drawing.draw([shot])[0].astype(int)
         assert (abs(alone - picture) <= 2).mean() > 0.99  # a batch rounds differently
     assert (abs(together[0].astype(int) - together[3]) > 8).any()
 
 
-def test_the_painter_draws_what_the_sampler_node_draws(miniature, sae, cats):
+def test_the_pipeline_draws_what_the_sampler_node_draws(miniature, sae, cats):
     from nodes import KSampler, VAEDecode
 
     model, clip, vae = miniature
     intervention = import_from_pack("saeuron.edits.intervention").Intervention(cats, -20.0)
-    drawn = painter(miniature, sae).draw(shots(("a cat", 11)), [intervention])
+    drawn = pipeline(miniature, sae).draw(shots(("a cat", 11)), [intervention])
     positive, negative = (clip.encode_from_tokens_scheduled(clip.tokenize(text)) for text in ("a cat", ""))
-    latent = {"samples": torch.zeros(1, 4, 24, 24)}
+    latent = {"samples": torch.zeros(1, 4, 8, 8)}
     patched = unlearn(model, sae, cats)
     samples = KSampler().sample(patched, 11, 2, 1.0, "euler", "sgm_uniform", positive, negative, latent, 1.0)[0]
     expected = (VAEDecode().decode(vae, samples)[0] * 255).round().byte().numpy()
@@ -81,7 +81,7 @@ def test_the_outputs(miniature, sae, cats, classifier):
 
 
 def test_the_model_is_as_before(miniature, sae, cats):
-    drawing = painter(miniature, sae)
+    drawing = pipeline(miniature, sae)
     before = drawing.draw(shots(("a cat", 1)))
     sweep(miniature, sae, cats, multipliers="-80")
     assert (drawing.draw(shots(("a cat", 1))) == before).all()
@@ -118,7 +118,7 @@ def test_an_interrupt_keeps_what_is_there(miniature, sae, cats, monkeypatch):
     ],
 )
 def test_wrong_input_is_told_before_anything_is_drawn(miniature, sae, cats, classifier, monkeypatch, changes, message):
-    monkeypatch.setattr(import_from_pack("nodes.host.painting").HostPainter, "draw", None)
+    monkeypatch.setattr(import_from_pack("nodes.host.drawing").HostPipeline, "draw_batches", None)
     settings = {"classifier": classifier, "concept_label": "cats", **changes}
     with pytest.raises(ValueError, match=message):
         sweep(miniature, sae, cats, **settings)

@@ -1,8 +1,9 @@
-"""The sweep, with a painter whose pictures say what was done to them."""
+"""The sweep, with a pipeline whose pictures say what was done to them."""
 
 from __future__ import annotations
 
 import json
+import weakref
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,19 +23,30 @@ ORDER = Intervention(SET, -1.0, rule="gamma")
 
 
 @dataclass
-class FakePainter:
-    """Cats are 200 bright, less 10 for each unit of the multiplier; the rest is 100 bright. A corner shows the seed."""
+class FakePipeline:
+    """Cats are 200 bright, less 10 for each unit of the multiplier; the rest is 100 bright. A corner shows the seed.
 
+    Batches come last first, as large as `batch`.
+    """
+
+    batch: int = 3
     drawn: list = field(default_factory=list)
+    alive: list = field(default_factory=list)
+    """How many batches were in memory at each batch."""
 
-    def draw(self, shots, interventions=()):
+    def draw_batches(self, shots, interventions=()):
         self.drawn.append((tuple(shots), tuple(interventions)))
         strength = abs(interventions[0].multiplier) if interventions else 0
-        pictures = np.zeros((len(shots), 4, 4, 3), np.uint8)
-        for picture, shot in zip(pictures, shots, strict=True):
-            picture[:] = 200 - 10 * strength if "cat" in shot.prompt else 100
-            picture[0, 0] = shot.seed
-        return pictures
+        batches = []
+        for start in reversed(range(0, len(shots), self.batch)):
+            places = range(start, min(start + self.batch, len(shots)))
+            pictures = np.zeros((len(places), 4, 4, 3), np.uint8)
+            for picture, place in zip(pictures, places, strict=True):
+                picture[:] = 200 - 10 * strength if "cat" in shots[place].prompt else 100
+                picture[0, 0] = shots[place].seed
+            batches.append(weakref.ref(pictures))
+            self.alive.append(sum(batch() is not None for batch in batches))
+            yield places, pictures
 
 
 def see(pictures):
@@ -48,7 +60,7 @@ def embed(pictures):
 def sweep(**changes):
     subjects = Subjects(shots_of(["a cat", "the cat"], 2, 10), shots_of(["a dog"], 2, 50), ["dogs", "dogs"])
     settings = {"classify": see, "concept_label": "cats", "embed": embed, **changes}
-    return Sweep(FakePainter(), settings.pop("subjects", subjects), ORDER, **settings)
+    return Sweep(settings.pop("pipeline", FakePipeline()), settings.pop("subjects", subjects), ORDER, **settings)
 
 
 def test_the_baseline_comes_first_and_every_multiplier_gets_the_same_shots():
@@ -57,7 +69,7 @@ def test_the_baseline_comes_first_and_every_multiplier_gets_the_same_shots():
     assert [point.multiplier for point in points] == [None, -1.0, -10.0]
     assert [point.unlearning_accuracy for point in points] == [0.0, 0.0, 1.0]
     assert [point.retained_accuracy for point in points] == [1.0, 1.0, 1.0]
-    shots, interventions = zip(*run._painter.drawn, strict=True)
+    shots, interventions = zip(*run._pipeline.drawn, strict=True)
     assert len(set(shots)) == 1
     assert [len(chosen) for chosen in interventions] == [0, 1, 1]
 
@@ -90,6 +102,44 @@ def test_a_sweep_that_stops_keeps_its_points():
     iterator.close()
     assert [point.multiplier for point in run.points] == [None, -1.0]
     assert len(run.pictures) == 2
+
+
+def test_only_what_is_shown_is_kept_and_it_is_the_right_picture():
+    """64 seeds of a prompt are judged, one is shown: memory must not grow with the seeds."""
+    subjects = Subjects(shots_of(["a cat"], 64, 0), shots_of(["a dog"], 64, 64), ["dogs"] * 64)
+    run = sweep(pipeline=FakePipeline(batch=16), subjects=subjects, shown=range(0, 128, 64))
+    points = list(run.run([-1.0, -2.0, -10.0]))
+    assert len(points) == len(run.pictures) == 4
+    assert max(run._pipeline.alive) <= 2
+    for kept, bright in zip(run.pictures, (200, 190, 180, 100), strict=True):
+        assert {place: (picture[0, 0, 0], picture[1, 1, 0]) for place, picture in kept.items()} == {
+            0: (0, bright), 64: (64, 100),
+        }  # fmt: skip
+        assert all(picture.base is None for picture in kept.values()), "a view keeps its batch"
+    assert [point.unlearning_accuracy for point in points] == [0.0, 0.0, 0.0, 1.0]
+    assert not any(pictures for pictures in sweep().pictures)
+
+
+def test_batches_do_not_matter():
+    whole, *others = (list(sweep(pipeline=FakePipeline(batch)).run([-1.0, -10.0])) for batch in (100, 1, 4))
+    for points in others:
+        for point, expected in zip(points, whole, strict=True):
+            found, wanted = sweep_rows([point])[0], sweep_rows([expected])[0]
+            assert {k: v for k, v in found.items() if v is None} == {k: v for k, v in wanted.items() if v is None}
+            assert {k: v for k, v in found.items() if v is not None} == pytest.approx(
+                {k: v for k, v in wanted.items() if v is not None}
+            )
+
+
+def test_every_picture_is_embedded_once():
+    embedded = []
+
+    def count(pictures):
+        embedded.append(len(pictures))
+        return embed(pictures)
+
+    list(sweep(embed=count).run([-1.0, -10.0]))
+    assert sum(embedded) == 3 * 6
 
 
 def test_subjects_have_shots_of_their_own_and_the_labels_of_the_classifier():

@@ -28,7 +28,7 @@ class Collecting:
         )
         self._model, self._clip, _ = load_miniature("float32")
         self._sae = load_sae(HOOKPOINT)
-        self._settings = pack("nodes.host.sampling").SamplingSettings(
+        self._settings = pack("nodes.host.inputs").SamplingSettings(
             "euler", "sgm_uniform", steps, 1.0, pixels, pixels
         )
 
@@ -48,7 +48,7 @@ class Collecting:
             pass
 
     def _sampler(self) -> Any:
-        return pack("nodes.host.batches").BatchSampler(self._model, self._clip, self._settings, len(self._shots))
+        return pack("nodes.host.drawing").BatchSampler(self._model, self._clip, self._settings, len(self._shots))
 
 
 def measure(prompts: int = 16, repeats: int = 7) -> dict[str, Any]:

@@ -103,7 +103,7 @@ class Studio:
 
     def draw(self, shots: Sequence[Shot], treatment: Treatment) -> np.ndarray:
         """Pictures uint8 [len(shots), H, W, 3]."""
-        settings = pack("nodes.host.sampling").SamplingSettings(
+        settings = pack("nodes.host.inputs").SamplingSettings(
             "euler", "sgm_uniform", STEPS, treatment.cfg, SIZE, SIZE
         )
         patching, find_site = pack("nodes.host.model"), pack("nodes.host.unet").find_site
@@ -111,11 +111,11 @@ class Studio:
         for intervention in treatment.interventions():
             sae = self._sae(intervention.feature_set.sae.hookpoint)
             model = patching.add_patch(model, patching.Patch(find_site(model, sae.identity), sae, intervention))
-        painter = pack("nodes.host.painting").HostPainter(
+        pipeline = pack("nodes.host.drawing").HostPipeline(
             model, clip, vae, self._sae(HOOKPOINT), settings, len(shots), treatment.negative
         )
         self.drawn += len(shots)
-        return np.asarray(painter.draw(shots))
+        return np.asarray(pipeline.draw(shots))
 
     def _sae(self, hookpoint: str) -> Any:
         if hookpoint not in self._parts:

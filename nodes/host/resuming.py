@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 from ...saeuron.features.statistics import ActivationStatistics
 from ...saeuron.shots import Shot
-from .sampling import SamplingSettings, check_clip
+from .encoding import check_clip
+from .inputs import SamplingSettings
 from .sockets import HostedSAE
 
 
