@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from ..comfyui import comfyui_folder
 from ..errors import SaeuronError
 from ..files import resolve_inside, sha256_of
+from ..optional import require
 from .options import Result, add_command
 
 REPOSITORIES = ("surokpro2/sdxl-saes", "bcywinski/SAeUron")
@@ -41,9 +42,8 @@ def _download(arguments: Namespace) -> Result:
 
 
 def _fetch(arguments: Namespace) -> Result:
-    from huggingface_hub import HfApi, hf_hub_url
-
-    info = HfApi(endpoint=arguments.endpoint).model_info(arguments.repository, files_metadata=True)
+    hub = require("huggingface_hub", "huggingface_hub", "Downloading")
+    info = hub.HfApi(endpoint=arguments.endpoint).model_info(arguments.repository, files_metadata=True)
     files = {file.rfilename: file for file in info.siblings or ()}
     there = saes_in(files)
     if not arguments.name:
@@ -54,7 +54,7 @@ def _fetch(arguments: Namespace) -> Result:
     written = []
     for file in there[name]:
         path = resolve_inside(arguments.into, file)
-        url = hf_hub_url(arguments.repository, file, revision=info.sha, endpoint=arguments.endpoint)
+        url = hub.hf_hub_url(arguments.repository, file, revision=info.sha, endpoint=arguments.endpoint)
         bring(published_file(url, files[file]), path)
         written.append(str(path))
     return Result({"sae": name, "files": written}, "\n".join(written))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..errors import SaeuronError
+from ..optional import require
 from .unlearncanvas import SUFFIXES, load_unlearncanvas, prepare
 
 Pixels = NDArray[np.uint8]
@@ -89,12 +90,13 @@ class _Parts(NamedTuple):
 
 
 def _load_folder(folder: Path) -> _Parts:
-    from transformers import AutoImageProcessor, AutoModelForImageClassification
-
+    transformers = require("transformers", "transformers", f"Reading the classifier {folder.name}")
     try:
         # trust_remote_code: without it transformers would ask at the console whether to run code of the folder's own.
-        processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        network: Any = AutoModelForImageClassification.from_pretrained(
+        processor = transformers.AutoImageProcessor.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+        network: Any = transformers.AutoModelForImageClassification.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
         )
     except (OSError, ValueError, KeyError) as error:
