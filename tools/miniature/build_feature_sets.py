@@ -1,4 +1,4 @@
-"""Compute the shipped feature sets of the miniature, all 20 objects and 5 styles, from ``saeuron/miniature/prompts/fit``.
+"""Compute the shipped feature sets of the miniature, all 20 objects and 5 styles, from its prompts to fit.
 
 There are two of each concept: at the hookpoint where SDXL-Turbo is edited, and at the one where the miniature is told
 what to draw.

@@ -98,7 +98,8 @@ OTHERS = [*ANIMALS, "human", "flowers", "trees", "towers"]
 
 def fit_prompts(concepts: Sequence[str]) -> str:
     """A dozen fitting prompts, the n-th from the n-th concept's list."""
-    return "\n".join(read_prompts(PROMPTS_FOLDER / "fit" / f"{concept}.txt")[place] for place, concept in enumerate(concepts))
+    lists = [read_prompts(PROMPTS_FOLDER / "fit" / f"{concept}.txt") for concept in concepts]
+    return "\n".join(prompts[place] for place, prompts in enumerate(lists))
 
 
 def collect(key: str, title: str, prompts: str) -> Node:
