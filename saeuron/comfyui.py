@@ -1,4 +1,4 @@
-"""Where the ComfyUI is that this pack is installed in. Nothing of it is imported here."""
+"""Where the ComfyUI is that this pack lies in, if it does. Nothing of it is imported here."""
 
 from __future__ import annotations
 

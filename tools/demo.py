@@ -19,13 +19,14 @@ from PIL import Image
 from saeuron.evaluation.classifier import Classifier
 from saeuron.evaluation.metrics import accuracy, unlearning_accuracy
 from saeuron.figures.plots import picture_grid
+from saeuron.miniature.loading import PROMPTS_FOLDER
 from saeuron.prompts import read_prompts
 from tools.host.server import ComfyServer
 from tools.host.unpack import REPOSITORY
 from tools.workflows import Prompt, find_nodes, set_input, to_api
 
 WORKFLOW = REPOSITORY / "example_workflows" / "unlearn_miniature.json"
-HELD_OUT = REPOSITORY / "feature_sets" / "prompts" / "heldout"
+HELD_OUT = PROMPTS_FOLDER / "heldout"
 CLASSIFIER = REPOSITORY / "saeuron" / "miniature" / "classifiers" / "objects"
 
 MULTIPLIERS = {"cats": -20.0, "towers": -40.0}  # chosen on the fit prompts

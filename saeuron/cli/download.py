@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from ..comfyui import comfyui_folder
 from ..errors import SaeuronError
 from ..files import resolve_inside, sha256_of
+from ..optional import require
 from ..sae.layouts import LAYOUTS, source_of
 from .options import Result, add_command
 
@@ -44,9 +45,8 @@ def _download(arguments: Namespace) -> Result:
 
 
 def _fetch(arguments: Namespace) -> Result:
-    from huggingface_hub import HfApi, hf_hub_url
-
-    info = HfApi(endpoint=arguments.endpoint).model_info(arguments.repository, files_metadata=True)
+    hub = require("huggingface_hub", "huggingface_hub", "Downloading")
+    info = hub.HfApi(endpoint=arguments.endpoint).model_info(arguments.repository, files_metadata=True)
     files = {file.rfilename: file for file in info.siblings or ()}
     there = saes_in(files)
     if not arguments.name:
@@ -62,7 +62,7 @@ def _fetch(arguments: Namespace) -> Result:
     written = []
     for file in there[name]:
         path = resolve_inside(into, file)
-        url = hf_hub_url(arguments.repository, file, revision=info.sha, endpoint=arguments.endpoint)
+        url = hub.hf_hub_url(arguments.repository, file, revision=info.sha, endpoint=arguments.endpoint)
         bring(published_file(url, files[file]), path)
         written.append(str(path))
     return Result({"sae": name, "files": written}, "\n".join(written))

@@ -85,7 +85,6 @@ def sae_of(arguments: argparse.Namespace) -> LoadedSAE:
 def pipeline_of(arguments: argparse.Namespace, pictures: int) -> Any:
     """A `ReferencePipeline` with a progress bar over `pictures`."""
     import torch
-    from tqdm import tqdm
 
     from ..reference.miniature import load_miniature
     from ..reference.models import load_sdxl
@@ -99,5 +98,7 @@ def pipeline_of(arguments: argparse.Namespace, pictures: int) -> Any:
         model = load_miniature(arguments.device, dtype)
     else:
         model = load_sdxl(arguments.model, arguments.device, dtype)
+    from tqdm import tqdm  # last: a package that is missing has been asked for by the model's loader
+
     bar = tqdm(total=pictures, unit="picture", disable=None)  # None: only where a person looks on
     return ReferencePipeline(model, loaded, settings, bar.update)

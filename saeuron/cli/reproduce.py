@@ -21,7 +21,7 @@ from ..evaluation.sweep import Embed, Subjects, Sweep, SweepPoint, sweep_rows
 from ..features.feature_set import FeatureSet
 from ..features.selection import SelectionSettings, select_features
 from ..figures.tables import feature_set_table
-from ..miniature.loading import CLIP_FOLDER
+from ..miniature.loading import CLIP_FOLDER, PROMPTS_FOLDER
 from ..prompts import read_prompts
 from ..shots import shots_of
 from .options import MINIATURE, Result, add_command, add_model, pipeline_of
@@ -31,7 +31,7 @@ UA_MULTIPLIERS = (-0.001, -0.1, -3.0, -5.0)
 CLIP_MULTIPLIERS = (-0.5, -1.0)
 MULTIPLIERS = tuple(sorted((*UA_MULTIPLIERS, *CLIP_MULTIPLIERS), reverse=True))
 TURBO = "stabilityai/sdxl-turbo"
-PROMPTS = Path(__file__).parents[2] / "feature_sets" / "prompts" / "fit"
+PROMPTS = PROMPTS_FOLDER / "fit"
 _JUDGE = Path(__file__).parents[1] / "miniature" / "classifiers" / "objects"
 
 

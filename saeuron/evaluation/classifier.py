@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..errors import SaeuronError
 from ..files import find_in, refuse_stand_in
+from ..optional import require
 from .unlearncanvas import SUFFIXES, load_unlearncanvas, prepare
 
 Pixels = NDArray[np.uint8]
@@ -90,15 +91,16 @@ class _Parts(NamedTuple):
 
 
 def _load_folder(folder: Path) -> _Parts:
-    from transformers import AutoImageProcessor, AutoModelForImageClassification
-
     for name in ("config.json", "preprocessor_config.json", "model.safetensors"):
         if file := find_in(folder, name):
             refuse_stand_in(file)
+    transformers = require("transformers", "transformers", f"Reading the classifier {folder.name}")
     try:
         # trust_remote_code: without it transformers would ask at the console whether to run code of the folder's own.
-        processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        network: Any = AutoModelForImageClassification.from_pretrained(
+        processor = transformers.AutoImageProcessor.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+        network: Any = transformers.AutoModelForImageClassification.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
         )
     except (OSError, ValueError, KeyError) as error:

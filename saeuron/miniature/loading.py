@@ -11,6 +11,7 @@ from ..errors import SaeuronError
 from .architecture import TEXT_CONFIG
 
 FOLDER = Path(__file__).parent / "weights"
+PROMPTS_FOLDER = Path(__file__).parent / "prompts"  # fit/ and heldout/, a list for each concept
 CLIP_FOLDER = Path(__file__).parent / "clip"  # the image side of a CLIP, as transformers saves it
 EMBEDDING = "text_model.embeddings.token_embedding.weight"
 PREVIEW = ("preview.factors", "preview.bias")  # in the autoencoder's file, but no weights of it

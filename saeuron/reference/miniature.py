@@ -9,27 +9,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..comfyui import PACK, comfyui_folder
-from ..errors import SaeuronError
 from ..miniature.architecture import IMAGE_SIZE, POOLED_PLUS_SIZES, TEXT_CONFIG, TEXT_WIDTH, UNET_CONFIG
 from ..miniature.loading import load_weights
+from ..miniature.tokenizer import load_tokenizer
 from . import require_diffusers
 from .layout import autoencoder_to_diffusers, text_to_transformers, unet_to_diffusers
 from .models import DiffusersModel
 
 
 def load_miniature(device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> DiffusersModel:
-    """Errors: `SaeuronError` if there is no ComfyUI to take CLIP's vocabulary from."""
+    """Errors: `SaeuronError` if a package of the extra ``reference`` is not installed."""
     diffusers = require_diffusers()
-    tokenizer = _load_tokenizer()
+    tokenizer = load_tokenizer()
     text = build_text_encoder().to(device, dtype)
 
     @torch.inference_mode()
     def encode(prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        tokens = tokenizer(
-            list(prompts), padding="max_length", max_length=77, truncation=True, return_tensors="pt"
-        ).input_ids
-        encoded = text(tokens.to(device))
+        tokens = torch.tensor([encoding.ids for encoding in tokenizer.encode_batch(list(prompts))], device=device)
+        encoded = text(tokens)
         return encoded.last_hidden_state, encoded.text_embeds
 
     scheduler = diffusers.EulerDiscreteScheduler(
@@ -89,16 +86,3 @@ def sgm_uniform(scheduler: Any, steps: int) -> list[float]:
     log_sigmas = ((1 - alphas) / alphas).sqrt().log().numpy()
     times = np.linspace(len(log_sigmas) - 1, 0, steps + 1)[:-1]
     return [*np.exp(np.interp(times, np.arange(len(log_sigmas)), log_sigmas)).tolist(), 0.0]
-
-
-def _load_tokenizer() -> Any:
-    from transformers import CLIPTokenizer
-
-    host = comfyui_folder() or PACK / ".host" / "ComfyUI"
-    folder = host / "comfy" / "sd1_tokenizer"
-    if not (folder / "vocab.json").is_file():
-        raise SaeuronError(
-            "The miniature reads prompts with CLIP's vocabulary, which comes with ComfyUI, and there is none at "
-            f"{host}. Set COMFYUI_PATH to a ComfyUI folder, or run `make setup` in a checkout."
-        )
-    return CLIPTokenizer.from_pretrained(str(folder))

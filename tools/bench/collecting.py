@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 
+from saeuron.miniature.loading import PROMPTS_FOLDER
 from saeuron.prompts import read_prompts
-from tools.evaluation.plan import PROMPTS, VALIDATION
+from tools.evaluation.plan import VALIDATION
 from tools.evaluation.studio import load_miniature
 from tools.miniature.build_feature_sets import HOOKPOINT, load_sae
 from tools.miniature.training import import_host
@@ -22,7 +23,7 @@ MANY = (10, 1000)
 
 class Collecting:
     def __init__(self, prompts: int, steps: int = 4, pixels: int = 192) -> None:
-        texts = read_prompts(PROMPTS / VALIDATION / "cats.txt")
+        texts = read_prompts(PROMPTS_FOLDER / VALIDATION / "cats.txt")
         self._shots = pack("saeuron.shots").shots_of(
             [f"{text} {n}" for n, text in enumerate((texts * prompts)[:prompts])], 1, 0
         )

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from saeuron.evaluation.benchmark import Concept, Probe
+from saeuron.miniature.loading import PROMPTS_FOLDER
 from saeuron.prompts import read_prompts
 from saeuron.shots import Shot, shots_of
-from tools.host.unpack import REPOSITORY
 from tools.miniature.drawings import OBJECTS, STYLES
 
-PROMPTS = REPOSITORY / "feature_sets" / "prompts"
 TEST, VALIDATION = "heldout", "fit"
 # Far apart, so that no picture of one kind shares its noise with one of another.
 OWN_SEED = {TEST: 1_000_000, VALIDATION: 2_000_000}
@@ -65,7 +64,7 @@ QUICK = Scale(
 
 def own_shots(concept: Concept, split: str, scale: Scale) -> list[Shot]:
     """Pictures that ask for `concept`; every concept has seeds of its own."""
-    prompts = read_prompts(PROMPTS / split / f"{concept.name}.txt")[: scale.prompts[split]]
+    prompts = read_prompts(PROMPTS_FOLDER / split / f"{concept.name}.txt")[: scale.prompts[split]]
     first = OWN_SEED[split] + 1000 * ALL.index(concept)
     return shots_of(prompts, scale.seeds[split], first)
 
@@ -74,7 +73,7 @@ def probes(split: str, scale: Scale) -> list[Probe]:
     """Every object in as many styles as `scale` says, turn by turn, so that styles are equally often asked for."""
     found, styles = [], list(STYLES)
     for place, name in enumerate(OBJECTS):
-        by_style = _by_style(read_prompts(PROMPTS / split / f"{name}.txt"))
+        by_style = _by_style(read_prompts(PROMPTS_FOLDER / split / f"{name}.txt"))
         for turn in range(scale.probe_styles[split]):
             style = styles[(place + turn) % len(styles)]
             labels = {"objects": name, "styles": style}
@@ -85,7 +84,7 @@ def probes(split: str, scale: Scale) -> list[Probe]:
 
 def real_shots(scale: Scale) -> list[Shot]:
     """Every object in every style."""
-    by_style = [_by_style(read_prompts(PROMPTS / VALIDATION / f"{name}.txt")) for name in OBJECTS]
+    by_style = [_by_style(read_prompts(PROMPTS_FOLDER / VALIDATION / f"{name}.txt")) for name in OBJECTS]
     return shots_of([prompt for prompts in by_style for prompt in prompts.values()], scale.real_seeds, REAL_SEED)
 
 

@@ -1,4 +1,4 @@
-"""Compute the shipped feature sets of the miniature, all 20 objects and 5 styles, from ``feature_sets/prompts/fit``.
+"""Compute the shipped feature sets of the miniature, all 20 objects and 5 styles, from its prompts to fit.
 
 There are two of each concept: at the hookpoint where SDXL-Turbo is edited, and at the one where the miniature is told
 what to draw.
@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from saeuron.miniature.architecture import DECISIVE
+from saeuron.miniature.loading import PROMPTS_FOLDER
 from tools.host.unpack import REPOSITORY
 from tools.pack import pack
 
 from .drawings import OBJECTS, STYLES
 from .training import import_host
 
-PROMPTS = REPOSITORY / "feature_sets" / "prompts" / "fit"
+PROMPTS = PROMPTS_FOLDER / "fit"
 SHIPPED = REPOSITORY / "feature_sets" / "miniature"
 HOOKPOINT = "up_blocks.0.attentions.1"
 OVERLAP = {HOOKPOINT: 1.0, DECISIVE["objects"]: 0.1, DECISIVE["styles"]: 0.2}
@@ -34,7 +35,7 @@ STATISTICS = "all_prompts.safetensors"
 """What random features for a control are drawn from; beside the feature sets."""
 
 SAMPLING = {"sampler_name": "euler", "scheduler": "sgm_uniform", "steps": 8, "cfg": 1.0, "width": 192, "height": 192}
-NOTE = "Shipped with the pack; computed from feature_sets/prompts/fit by tools.miniature.build_feature_sets."
+NOTE = "Shipped with the pack; computed from saeuron/miniature/prompts/fit by tools.miniature.build_feature_sets."
 
 
 def load_sae(hookpoint: str) -> Any:

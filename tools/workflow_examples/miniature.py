@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from saeuron.miniature.architecture import DECISIVE
+from saeuron.miniature.loading import PROMPTS_FOLDER
 from saeuron.prompts import read_prompts
 from tools.host.unpack import REPOSITORY
 from tools.miniature.build_feature_sets import folder_of
@@ -26,7 +27,6 @@ from .parts import (
 )
 
 FEATURE_SETS = REPOSITORY / "feature_sets"
-PROMPTS = FEATURE_SETS / "prompts"
 
 MINIATURE_RUN = {"steps": 8, "cfg": 1.0, "sampler_name": "euler", "scheduler": "sgm_uniform"}
 
@@ -98,7 +98,8 @@ OTHERS = [*ANIMALS, "human", "flowers", "trees", "towers"]
 
 def fit_prompts(concepts: Sequence[str]) -> str:
     """A dozen fitting prompts, the n-th from the n-th concept's list."""
-    return "\n".join(read_prompts(PROMPTS / "fit" / f"{concept}.txt")[place] for place, concept in enumerate(concepts))
+    lists = [read_prompts(PROMPTS_FOLDER / "fit" / f"{concept}.txt") for concept in concepts]
+    return "\n".join(prompts[place] for place, prompts in enumerate(lists))
 
 
 def collect(key: str, title: str, prompts: str) -> Node:
@@ -148,7 +149,7 @@ def compute_feature_set() -> list[Column]:
 
 
 def held_out(concept: str, count: int) -> list[str]:
-    return read_prompts(PROMPTS / "heldout" / f"{concept}.txt")[:count]
+    return read_prompts(PROMPTS_FOLDER / "heldout" / f"{concept}.txt")[:count]
 
 
 def sweep_multiplier() -> list[Column]:
