@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from saeuron.errors import SaeuronError
-from saeuron.features.detector import DEFAULT, Detector
+from saeuron.features.detector import Detector
 from saeuron.features.feature_set import Feature, FeatureSet, FeatureStep
 from saeuron.sae.model import SAEIdentity
 from support.examples import examples
@@ -155,25 +155,6 @@ WRONG = {
     "sae kind": (document(sae={**SAE.as_dict(), "kind": "input"}), "kind"),
     "sampling": (document(sampling=[]), "'sampling'"),
     "selection": (document(selection="x"), "'selection'"),
-    "detector": (document(detector=[3]), "'detector' must be an object, found [3]"),
-    "detector null": (document(detector=None), "'detector' must be an object, found None"),
-    "detector empty": (document(detector={}), "lacks at_least and gate"),
-    **{
-        f"detector {name} {value!r}": (
-            document(detector={"at_least": 2, "gate": 0.05, name: value}),
-            f"detector's {name}",
-        )
-        for name, values in {
-            "at_least": (0, 1001, 2.0, True, "2", None, 10**30),
-            "gate": (-0.1, 1.1, "0", None, True, 10**30),
-            "sigma": (0, -1, "1"),
-            "true_positives": (3, [3], [4, 3], [-1, 3], [1, 2, 3], ["1", 2], [1.0, 2], [True, 2]),
-            "false_positives": ({}, [4, 3]),
-            "auc": (1.1, -1, "1"),
-            "reads": ("neither", 3, None, ["word"]),
-        }.items()
-        for value in values
-    },
     "no steps": (document(steps=...), "'steps' must be a list, found nothing"),
     "empty steps": (document(steps=[]), "no steps"),
     "step": (document(steps=[3]), "step 0: it must be an object"),
@@ -295,28 +276,6 @@ def test_means_are_known_only_if_all_are() -> None:
     assert not has_means(replace(full, mean_concept=None), full)
 
 
-def test_detector_is_read_and_written() -> None:
-    text = DETECTING.to_json()
-    assert json.loads(text)["detector"] == {
-        "at_least": 3, "gate": 0.25, "sigma": 14.6, "true_positives": [29, 30],
-        "false_positives": [1, 60], "auc": 0.99, "reads": "word",
-    }  # fmt: skip
-    assert FeatureSet.from_json(text).detector_or_default == DETECTING.detector
-
-
-def test_without_a_detector_the_default_counts() -> None:
-    old = document(version="1.0")
-    assert "detector" not in old
-    found = FeatureSet.from_json(json.dumps(old))
-    assert found.detector is None and found.detector_or_default == DEFAULT
-    assert (DEFAULT.at_least, DEFAULT.gate) == (2, 0.05)
-
-
-def test_only_what_decides_must_be_in_a_detector() -> None:
-    found = FeatureSet.from_json(json.dumps(document(detector={"at_least": 1, "gate": 0, "author": "x"})))
-    assert found.detector == Detector(1, 0)
-
-
 def test_marking_is_of_the_step() -> None:
     steps = (FeatureStep(2.0, (Feature(7, mean_all=0.5), Feature(3))), FeatureStep(1.0, (Feature(4, mean_all=3.0),)))
     scheduled = replace(CATS, steps=steps)
@@ -324,37 +283,6 @@ def test_marking_is_of_the_step() -> None:
     assert (features.tolist(), thresholds.tolist()) == ([7, 3], [0.5, 0.0])
     features, thresholds = scheduled.marking(0.1)
     assert (features.tolist(), thresholds.tolist()) == ([4], [3.0])
-
-
-def test_own_sae_is_accepted() -> None:
-    CATS.check_sae(SAE)
-    replace(CATS, sae=replace(SAE, sha256="", base_model="", hookpoint="", kind="")).check_sae(SAE)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"sha256": "cd" * 32},
-        {"sha256": ""},  # recorded in the set, so it has to be known
-        {"base_model": "sd15"},
-        {"hookpoint": "mid_block.attentions.0"},
-        {"kind": "output"},
-        {"d": 640},
-        {"n": 51},
-        {"k": 32},
-    ],
-)
-def test_another_sae_is_refused_and_both_are_named(change: dict[str, Any]) -> None:
-    other = replace(SAE, **change)
-    with pytest.raises(SaeuronError) as caught:
-        CATS.check_sae(other)
-    for part in (SAE.describe(), other.describe(), "'cats'", *change):
-        assert part in str(caught.value)
-
-
-def test_what_is_not_recorded_does_not_hide_what_is() -> None:
-    with pytest.raises(SaeuronError, match="k"):
-        replace(CATS, sae=replace(SAE, sha256="")).check_sae(replace(SAE, k=32))
 
 
 def test_extra_fields_can_not_replace_known_ones() -> None:
