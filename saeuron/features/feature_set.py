@@ -8,14 +8,19 @@ from pathlib import Path
 from reprlib import repr as brief  # what strangers wrote may be long
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from ..errors import SaeuronError
 from ..files import check_format, read_text, write_atomically
 from ..json_text import MAX_SIZE, format_json, parse_json
 from ..sae.model import SAEIdentity
 from ..schedule import check_schedule, is_finite_number, nearest_step
+from .detector import DEFAULT, Detector
 
 FORMAT = "saeuron-feature-set"
-VERSION = "1.0"
+VERSION = "1.1"
+"""1.1 added the detector; files without one are read as before."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,9 @@ class FeatureSet:
     """One pooled step, or one for each sigma, descending."""
 
     note: str = ""
+    detector: Detector | None = None
+    """How the features tell whether the concept is there, and how well; None: not measured."""
+
     extra: Mapping[str, Any] = field(default_factory=dict)
     """Top-level fields of a file that this version does not know; kept when it is saved."""
 
@@ -109,6 +117,19 @@ class FeatureSet:
         sigmas = [step.sigma for step in self.steps if step.sigma is not None]
         return self.steps[nearest_step(sigmas, sigma)] if sigmas else self.steps[0]
 
+    @property
+    def detector_or_default(self) -> Detector:
+        return DEFAULT if self.detector is None else self.detector
+
+    def marking(self, sigma: float, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
+        """What marks a token at noise level `sigma`: features int64 [m] and their thresholds float32 [m].
+
+        The thresholds are mu_i(D); 0, so that any activation counts, where it is not known.
+        """
+        features = self.at_sigma(sigma).features
+        thresholds = torch.tensor([feature.mean_all or 0.0 for feature in features], dtype=torch.float32, device=device)
+        return torch.tensor([feature.index for feature in features], dtype=torch.int64, device=device), thresholds
+
     def check_sae(self, identity: SAEIdentity) -> None:
         """Errors: `SaeuronError` naming both SAEs if the features are not those of `identity`.
 
@@ -132,6 +153,7 @@ class FeatureSet:
             "sae": self.sae.as_dict(),
             "sampling": self.sampling,
             "selection": self.selection,
+            **({} if self.detector is None else {"detector": self.detector.as_dict()}),
             "steps": [
                 {"sigma": step.sigma, "features": [_known(feature) for feature in step.features]} for step in self.steps
             ],
@@ -158,6 +180,7 @@ class FeatureSet:
                 sae=SAEIdentity.from_dict(_take(document, "sae", dict)),
                 sampling=_take(document, "sampling", dict, {}),
                 selection=_take(document, "selection", dict, {}),
+                detector=Detector.from_dict(_take(document, "detector", dict)) if "detector" in document else None,
                 steps=tuple(_read_step(number, step) for number, step in enumerate(_take(document, "steps", list))),
                 extra={name: value for name, value in document.items() if name not in _TOP_LEVEL},
             )
@@ -175,7 +198,7 @@ class FeatureSet:
         return cls.from_json(text, path.name)
 
 
-_TOP_LEVEL = ("format", "version", "concept", "note", "sae", "sampling", "selection", "steps")
+_TOP_LEVEL = ("format", "version", "concept", "note", "sae", "sampling", "selection", "detector", "steps")
 
 
 def _known(feature: Feature) -> dict[str, Any]:

@@ -7,12 +7,13 @@ mu_i(D, t) is the mean of feature i's activation over all tokens of all images o
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import Tensor
 
 from ..errors import SaeuronError
+from .calibration import calibrate
 from .feature_set import Feature, FeatureSet, FeatureStep
 from .statistics import RATE_UNITS, ActivationStatistics
 
@@ -88,7 +89,8 @@ def select_features(
 ) -> FeatureSet:
     """The `settings.tau` features with the highest score; of equal ones those with the lower index.
 
-    Only features with a score above 0 qualify. Firing rates are measured on both sets of prompts together.
+    Only features with a score above 0 qualify. Firing rates are measured on both sets of prompts together. The set's
+    detector is calibrated on the pictures that both statistics kept; if they kept too few, it has none.
     Errors: `SaeuronError` if the two can't be compared, one has no prompts, or fewer than tau features are left.
     """
     per_step, unit = settings.per_step, settings.rate_unit
@@ -107,7 +109,8 @@ def select_features(
         chosen = _best(scores[step], alive[step], own[step], settings, sigma)
         columns = (table[step, chosen].tolist() for table in (scores, mean_concept, mean_all, rate_concept, rate_all))
         steps.append(FeatureStep(sigma, tuple(map(Feature, chosen.tolist(), *columns))))
-    return FeatureSet(concept.concept, concept.sae, both.sampling, asdict(settings), tuple(steps))
+    feature_set = FeatureSet(concept.concept, concept.sae, both.sampling, asdict(settings), tuple(steps))
+    return replace(feature_set, detector=calibrate(feature_set, concept, others))
 
 
 def _best(scores: Tensor, alive: Tensor, own: Tensor, settings: SelectionSettings, sigma: float | None) -> Tensor:

@@ -15,16 +15,22 @@ from ..files import check_format, read_safetensors, write_atomically
 from ..json_text import format_json, parse_json
 from ..sae.model import SAEIdentity, SparseCodes
 from ..schedule import check_schedule, difference, nearest_step
+from .kept_pictures import KeptPictures
 
 FORMAT = "saeuron-statistics"
-VERSION = "1.0"
+VERSION = "1.1"
+"""1.1 added the kept pictures; files without any are read as before."""
+
 RATE_UNITS = ("image", "token")
 
 # Activations are rounded to multiples of this, which changes none above 1/128 and the others by less than 1e-9. Sums in
 # float64 are then exact up to 2**23 for each feature and step, so they do not depend on the order of adding.
 _RESOLUTION = 2.0**-30
 
-# dtype and shape of each tensor; the shape is the first one or both of (s, n)
+FIRST_SIGMA = 1e-3
+"""Relative: a call whose noise level is at most this far below the first step's is a picture's first call."""
+
+# dtype and shape of each tensor of sums; the shape is the first one or both of (s, n)
 _LAYOUT = {
     "total": (torch.float64, 2),
     "tokens": (torch.int64, 1),
@@ -37,6 +43,7 @@ _LAYOUT = {
 class ActivationStatistics:
     """Running sums of SAE codes; s steps, n features, float64 and int64 on the CPU, of a size that never grows.
 
+    With them come the codes themselves of some named pictures at the first step, of a size that is bounded.
     A shard of the prompts can be collected anywhere: merging shards gives what one pass gives, exactly.
     """
 
@@ -55,6 +62,9 @@ class ActivationStatistics:
     images: Tensor
     """[s] int64, how many images were seen."""
 
+    pictures: KeptPictures
+    """Codes at the first step of at most 256 pictures: up to k MiB, 10 MiB for SDXL-Turbo's SAEs with k 10."""
+
     def __init__(
         self,
         sae: SAEIdentity,
@@ -72,6 +82,7 @@ class ActivationStatistics:
         self.concept = concept
         for name, (dtype, ndim) in _LAYOUT.items():
             setattr(self, name, torch.zeros((len(self.sigmas), sae.n)[:ndim], dtype=dtype))
+        self.pictures = KeptPictures(sae)
 
     @property
     def prompts(self) -> int:
@@ -82,15 +93,21 @@ class ActivationStatistics:
         """The step whose sigma is nearest by ratio: samplers of second order also call the model between steps."""
         return nearest_step(self.sigmas, sigma)
 
-    def add(self, sigma: float, codes: SparseCodes) -> None:
+    def add(self, sigma: float, codes: SparseCodes, pictures: Sequence[str] | None = None) -> None:
         """Add the codes [B, ..., k] of B images at noise level `sigma`, on any device.
 
+        `pictures` names the B images, each by what it is drawn from (prompt and seed), so that the same picture always
+        has the same name and no other has it. Named ones can be kept for a detector; without names none are.
         Errors: `SaeuronError`, with nothing added, for codes of another shape, codes that are not finite or negative,
-        and indices outside [0, n).
+        indices outside [0, n), and another number of names than images.
         """
         values, indices = codes.values.detach().cpu(), codes.indices.detach().cpu()
         self._check(sigma, values, indices)
+        if pictures is not None and len(pictures) != len(values):
+            raise SaeuronError(f"There are {len(values)} images, but {len(pictures)} names for them.")
         step, images, n = self.step_of(sigma), len(values), self.sae.n
+        if pictures is not None and step == 0 and sigma >= self.sigmas[0] * (1 - FIRST_SIGMA):
+            self.pictures.add(pictures, values, indices)
         fired = values > 0
         features = indices[fired]
         image = torch.arange(images).view(-1, *[1] * (values.ndim - 1)).expand_as(values)[fired]
@@ -127,6 +144,7 @@ class ActivationStatistics:
         merged = ActivationStatistics(self.sae, self.sigmas, sampling, concept)
         for name in _LAYOUT:
             setattr(merged, name, getattr(self, name) + getattr(other, name))
+        merged.pictures = self.pictures.merge(other.pictures)
         return merged
 
     @classmethod
@@ -156,8 +174,11 @@ class ActivationStatistics:
             return self._share(self.fired_images, self.images, per_step)
         return self._share(self.fired_tokens, self.tokens, per_step)
 
-    def save(self, path: Path) -> None:
-        """Write a safetensors file; its metadata says what the tensors are of. Errors: as `write_atomically`."""
+    def save(self, path: Path, pictures: bool = True) -> None:
+        """Write a safetensors file; its metadata says what the tensors are of. Without `pictures` only the sums.
+
+        Errors: as `write_atomically`.
+        """
         from safetensors.torch import save
 
         metadata = {
@@ -169,7 +190,10 @@ class ActivationStatistics:
             "concept": self.concept,
             "prompts": str(self.prompts),
         }
-        write_atomically(path, save({name: getattr(self, name) for name in _LAYOUT}, metadata))
+        tensors = {name: getattr(self, name) for name in _LAYOUT}
+        if pictures:
+            tensors |= self.pictures.tensors()
+        write_atomically(path, save(tensors, metadata))
 
     @classmethod
     def load(cls, path: Path) -> ActivationStatistics:
@@ -190,6 +214,7 @@ class ActivationStatistics:
         statistics = cls(identity, sigmas, sampling, metadata.get("concept", ""))
         for name in _LAYOUT:
             setattr(statistics, name, tensors[name])
+        statistics.pictures = KeptPictures.from_tensors(identity, tensors, path.name)
         if not statistics._is_consistent():
             raise SaeuronError(f"{path.name} holds counts that contradict each other; it is damaged. Collect it again.")
         return statistics
@@ -226,5 +251,6 @@ class ActivationStatistics:
             self.fired_tokens <= self.tokens.unsqueeze(-1),
             (self.images >= 0) & (self.images <= self.tokens),
             (self.images > 0) == (self.tokens > 0),
+            self.images[0] >= len(self.pictures),
         )
         return all(bool(check.all()) for check in checks)

@@ -18,6 +18,8 @@ def feature_set_table(feature_set: FeatureSet, labels: Mapping[int, str] = NO_LA
     lines = [f"{feature_set.concept}: {_count(feature_set)} for {feature_set.sae.describe()}"]
     if feature_set.note:
         lines.append(feature_set.note)
+    if feature_set.detector is not None:
+        lines.append(f"detector: {feature_set.detector.describe()}")
     for step in feature_set.steps:
         lines.append(_step_title(step))
         lines.append("feature     score   mean in concept   mean in all   fires in concept   fires in all")

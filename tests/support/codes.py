@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from saeuron.features.statistics import ActivationStatistics
@@ -13,10 +15,12 @@ SIGMAS = (14.6, 3.0, 0.5)
 TENSORS = ("total", "tokens", "fired_tokens", "fired_images", "images")
 
 
-def collect(parts: list[tuple[float, SparseCodes]]) -> ActivationStatistics:
+def collect(
+    parts: Sequence[tuple[float, SparseCodes] | tuple[float, SparseCodes, Sequence[str]]],
+) -> ActivationStatistics:
     statistics = ActivationStatistics(SAE, SIGMAS)
-    for sigma, codes in parts:
-        statistics.add(sigma, codes)
+    for part in parts:
+        statistics.add(*part)
     return statistics
 
 
@@ -35,3 +39,7 @@ def codes_of(*images: list[dict[int, float]]) -> SparseCodes:
 def assert_same(a: ActivationStatistics, b: ActivationStatistics) -> None:
     for name in TENSORS:
         assert torch.equal(getattr(a, name), getattr(b, name)), name
+    kept, others = a.pictures.tensors(), b.pictures.tensors()
+    assert kept.keys() == others.keys()
+    for name, tensor in kept.items():
+        assert tensor.dtype == others[name].dtype and torch.equal(tensor, others[name]), name

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from saeuron.errors import SaeuronError
+from saeuron.features.detector import Detector
 from saeuron.features.feature_set import Feature, FeatureSet, FeatureStep
 from saeuron.sae.model import SAEIdentity
 from support.examples import examples
@@ -41,10 +42,24 @@ schedules = st.lists(st.floats(0, exclude_min=True, allow_infinity=False), min_s
 )
 
 
+counts = st.tuples(st.integers(0, 99), st.integers(99, 10**6))
+shares = st.floats(0, 1)
+detectors = st.builds(
+    Detector,
+    st.integers(1, 1000),
+    shares,
+    sigma=st.none() | st.floats(1e-3, 1e3),
+    true_positives=st.none() | counts,
+    false_positives=st.none() | counts,
+    auc=st.none() | shares,
+    reads=st.sampled_from(["", "word", "picture", "both"]),
+)
+
+
 @st.composite
 def feature_sets(draw: st.DrawFn) -> FeatureSet:
     sigmas: list[Any] = draw(st.just([None]) | schedules)
-    known = {"format", "version", "concept", "note", "sae", "sampling", "selection", "steps"}
+    known = {"format", "version", "concept", "note", "sae", "sampling", "selection", "detector", "steps"}
     return FeatureSet(
         concept=draw(texts),
         sae=replace(SAE, sha256=draw(st.sampled_from(["", SAE.sha256]))),
@@ -52,6 +67,7 @@ def feature_sets(draw: st.DrawFn) -> FeatureSet:
         selection=draw(records),
         steps=tuple(FeatureStep(sigma, draw(features)) for sigma in sigmas),
         note=draw(texts),
+        detector=draw(st.none() | detectors),
         extra={name: value for name, value in draw(records).items() if name not in known},
     )
 
@@ -75,7 +91,7 @@ def test_file_is_one_people_can_read() -> None:
     assert replace(CATS, note="naïve 猫").to_json() == (
         "{\n"
         '  "format": "saeuron-feature-set",\n'
-        '  "version": "1.0",\n'
+        '  "version": "1.1",\n'
         '  "concept": "cats",\n'
         '  "note": "naïve 猫",\n'
         f'  "sae": {{"sha256": "{SAE.sha256}", "base_model": "sdxl-turbo", "hookpoint": "up_blocks.0.attentions.1", '
@@ -185,7 +201,7 @@ HOSTILE = {
     "deep": CATS_JSON.replace('{"tau": 2}', '{"a":' * 100_000 + "1" + "}" * 100_000),
     "many equal features": CATS_JSON.replace('{"index": 3}', ",".join(['{"index": 3}'] * 300_000)),
     "long text for a number": CATS_JSON.replace("0.25", '"' + "x" * 5_000_000 + '"'),
-    "long text for a version": CATS_JSON.replace('"1.0"', '"' + "1" * 5_000_000 + '.0"'),
+    "long text for a version": CATS_JSON.replace('"1.1"', '"' + "1" * 5_000_000 + '.0"'),
     "too large": CATS_JSON + " " * (16 << 20),
 }
 
@@ -199,11 +215,14 @@ def test_hostile_text_is_refused_quickly(name: str) -> None:
     assert len(str(caught.value)) < 500
 
 
+DETECTING = replace(SCHEDULE, detector=Detector(3, 0.25, 14.6, (29, 30), (1, 60), 0.99, "word"))
+
+
 @settings(deadline=None, max_examples=examples(200))
 @given(st.data())
 def test_any_change_is_read_or_refused(data: st.DataObject) -> None:
     """Whatever is put in the place of any value, reading gives a feature set or a `SaeuronError`, nothing else."""
-    tree = json.loads(SCHEDULE.to_json())
+    tree = json.loads(DETECTING.to_json())
     parent: Any = tree
     while True:
         key = data.draw(st.sampled_from(list(parent) if isinstance(parent, dict) else list(range(len(parent)))))
@@ -257,35 +276,13 @@ def test_means_are_known_only_if_all_are() -> None:
     assert not has_means(replace(full, mean_concept=None), full)
 
 
-def test_own_sae_is_accepted() -> None:
-    CATS.check_sae(SAE)
-    replace(CATS, sae=replace(SAE, sha256="", base_model="", hookpoint="", kind="")).check_sae(SAE)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"sha256": "cd" * 32},
-        {"sha256": ""},  # recorded in the set, so it has to be known
-        {"base_model": "sd15"},
-        {"hookpoint": "mid_block.attentions.0"},
-        {"kind": "output"},
-        {"d": 640},
-        {"n": 51},
-        {"k": 32},
-    ],
-)
-def test_another_sae_is_refused_and_both_are_named(change: dict[str, Any]) -> None:
-    other = replace(SAE, **change)
-    with pytest.raises(SaeuronError) as caught:
-        CATS.check_sae(other)
-    for part in (SAE.describe(), other.describe(), "'cats'", *change):
-        assert part in str(caught.value)
-
-
-def test_what_is_not_recorded_does_not_hide_what_is() -> None:
-    with pytest.raises(SaeuronError, match="k"):
-        replace(CATS, sae=replace(SAE, sha256="")).check_sae(replace(SAE, k=32))
+def test_marking_is_of_the_step() -> None:
+    steps = (FeatureStep(2.0, (Feature(7, mean_all=0.5), Feature(3))), FeatureStep(1.0, (Feature(4, mean_all=3.0),)))
+    scheduled = replace(CATS, steps=steps)
+    features, thresholds = scheduled.marking(5.0)
+    assert (features.tolist(), thresholds.tolist()) == ([7, 3], [0.5, 0.0])
+    features, thresholds = scheduled.marking(0.1)
+    assert (features.tolist(), thresholds.tolist()) == ([4], [3.0])
 
 
 def test_extra_fields_can_not_replace_known_ones() -> None:

@@ -40,7 +40,7 @@ def test_file_says_what_it_is(tmp_path: Path) -> None:
     path = tmp_path / "s.safetensors"
     example().save(path)
     _, metadata = read_safetensors(path)
-    assert (metadata["format"], metadata["version"]) == ("saeuron-statistics", "1.0")
+    assert (metadata["format"], metadata["version"]) == ("saeuron-statistics", "1.1")
     assert (metadata["concept"], metadata["prompts"]) == ("cats 猫", "2")
     assert SAEIdentity.from_dict(json.loads(metadata["sae"])) == SAE
     assert json.loads(metadata["sigmas"]) == list(SIGMAS)

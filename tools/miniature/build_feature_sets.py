@@ -3,6 +3,9 @@
 There are two of each concept: at the hookpoint where SDXL-Turbo is edited, and at the one where the miniature is told
 what to draw.
 
+Prompts that name neither an object nor a style are among the others of every concept, so that its detector's gate
+stays closed on them.
+
 It runs the pack's own nodes on the host's classes, so what is shipped is what a person's graph computes.
 """
 
@@ -31,6 +34,9 @@ OVERLAP = {HOOKPOINT: 1.0, DECISIVE["objects"]: 0.1, DECISIVE["styles"]: 0.2}
 
 # Domain -> names of its prompt lists.
 FIT_LISTS = {"objects": tuple(OBJECTS), "styles": tuple(f"style-{style}" for style in STYLES)}
+NEUTRAL = "neutral"
+"""The prompt list that names none of them."""
+
 STATISTICS = "all_prompts.safetensors"
 """What random features for a control are drawn from; beside the feature sets."""
 
@@ -66,14 +72,18 @@ def collect(seed: int, miniature: tuple[Any, Any, Any], sae: Any, concepts: Iter
 
 
 def select(statistics: dict[str, Any], settings: Any) -> dict[str, Any]:
-    """A feature set per concept, compared with the others of its domain: objects with objects, styles with styles."""
+    """A feature set per concept, with its detector, compared with the others of its domain and with `NEUTRAL`.
+
+    Objects are compared with objects, styles with styles.
+    """
     merged = pack("saeuron.features.statistics").ActivationStatistics.merged
     select_features = pack("saeuron.features.selection").select_features
     feature_sets = {}
+    neutral = [NEUTRAL] if NEUTRAL in statistics else []
     for domain in FIT_LISTS.values():
         present = [concept for concept in domain if concept in statistics]
         for concept in present:
-            others = merged([statistics[other] for other in present if other != concept])
+            others = merged([statistics[other] for other in (*present, *neutral) if other != concept])
             feature_set = select_features(statistics[concept], others, settings)
             feature_sets[concept] = replace(feature_set, concept=concept, note=NOTE)
     return feature_sets
@@ -83,14 +93,14 @@ def build(miniature: tuple[Any, Any, Any], hookpoint: str, domains: Sequence[str
     """Write the feature sets of `domains` at `hookpoint`, and the statistics of the first domain's prompts."""
     began = time.monotonic()
     concepts = [concept for domain in domains for concept in FIT_LISTS[domain]]
-    statistics = collect(seed, miniature, load_sae(hookpoint), concepts)
+    statistics = collect(seed, miniature, load_sae(hookpoint), [*concepts, NEUTRAL])
     folder = folder_of(hookpoint)
     folder.mkdir(exist_ok=True)
     for concept, feature_set in select(statistics, settings).items():
         feature_set.save(folder / f"{concept}.json")
     together = [statistics[concept] for concept in FIT_LISTS[domains[0]]]
-    pack("saeuron.features.statistics").ActivationStatistics.merged(together).save(folder / STATISTICS)
-    print(f"wrote {len(statistics)} feature sets at {hookpoint} in {time.monotonic() - began:.0f} s", flush=True)
+    pack("saeuron.features.statistics").ActivationStatistics.merged(together).save(folder / STATISTICS, pictures=False)
+    print(f"wrote {len(concepts)} feature sets at {hookpoint} in {time.monotonic() - began:.0f} s", flush=True)
 
 
 def main() -> None:

@@ -1,0 +1,201 @@
+"""Replacing a concept: the SAE says where it is, the model's own answer to another text stands there instead.
+
+In every cross-attention layer, for the tokens where the SAE finds the concept,
+
+    attn(x, T)  <-  attn(x, T) + strength * w * (attn(x, A) - attn(x, C))
+
+T is the text that the person gave, C the concept ("a cat"), A what is to stand there ("a dog"), w in [0, 1] the token's
+weight. The difference keeps what else T asks for. What is added needs no multiplier and no threshold on its size.
+
+Everything here is a pure function of its arguments. Whoever runs the model detects at the first call of a run, keeps
+the weights for its later calls (the concept is no longer drawn then, so it no longer fires), and forgets them after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..errors import SaeuronError
+from ..features.detector import gate_open, marked_share, marked_tokens
+from ..features.feature_set import FeatureSet
+from ..finite import is_finite
+from ..regions import check_region
+from ..sae.model import SparseCodes
+from ..schedule import is_finite_number
+from .cross_attention import KeysValues, attention_difference
+from .masks import above_mean, above_otsu, feather, grow, grow_small, limit, resize, smooth
+
+PLACES = ("sae", "answer", "both")
+"""Where to act: on the tokens that the SAE marks; where the layers answer to C; where both say so."""
+
+CUTS = {"mean": above_mean, "otsu": above_otsu}
+"""How much of an answer is enough: more than the picture's mean, or Otsu's threshold."""
+
+FARTHEST = 64
+"""Tokens by which a mask can grow or fade."""
+
+
+@dataclass(frozen=True, eq=False)
+class Replacement:
+    """How one concept is replaced. Errors on construction: `SaeuronError`.
+
+    It acts where ``sigma_start`` >= sigma >= ``sigma_end``, in the model's noise levels, on the positive half only;
+    detection is not bound to that range.
+    """
+
+    feature_set: FeatureSet
+    strength: float = 1.0
+    """0 to 1; 0 is off."""
+
+    sensitivity: float = 1.0
+    """Above 0. The share of marked tokens that opens a gate is the detector's divided by this: 2 opens at half."""
+
+    growth: int = 0
+    """Tokens of the hookpoint's map by which the mask grows on all sides."""
+
+    feather: int = 0
+    """Tokens over which its weights then fall to 0."""
+
+    region: Tensor | None = None
+    """Where it may act at most: float [M, H, W] from 0 to 1 at any resolution, None for everywhere; picture i of a
+    batch takes mask i modulo M."""
+
+    place: str = "sae"
+    cut: str = "mean"
+    sigma_start: float = float("inf")
+    sigma_end: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, value, choices in (("place", self.place, PLACES), ("cut", self.cut, tuple(CUTS))):
+            if value not in choices:
+                raise SaeuronError(f"Unknown {name} {value!r}; choose one of {', '.join(choices)}.")
+        if not is_finite_number(self.strength) or not 0 <= self.strength <= 1:
+            raise SaeuronError(f"The strength must be from 0 to 1, found {self.strength}.")
+        if not is_finite_number(self.sensitivity) or self.sensitivity <= 0:
+            raise SaeuronError(f"The sensitivity must be a finite number above 0, found {self.sensitivity}.")
+        for name, tokens in (("growth", self.growth), ("feather", self.feather)):
+            if not isinstance(tokens, int) or not 0 <= tokens <= FARTHEST:
+                raise SaeuronError(f"The {name} must be a whole number of tokens from 0 to {FARTHEST}, found {tokens}.")
+        if self.region is not None:
+            check_region(self.region)
+
+    def acts_at(self, sigma: float) -> bool:
+        return self.strength > 0 and self.sigma_end <= sigma <= self.sigma_start
+
+
+class Detection(NamedTuple):
+    """What an SAE says of B pictures."""
+
+    marks: Tensor
+    """bool [B, h, w], the marked tokens."""
+
+    share: Tensor
+    """float32 [B], their share of each picture."""
+
+    is_open: Tensor
+    """bool [B], whether the gate is open: elsewhere nothing is done."""
+
+
+def detect(replacement: Replacement, codes: SparseCodes, sigma: float) -> Detection:
+    """Look for the concept in the codes [B, h, w, k] of the hookpoint's map at noise level `sigma`."""
+    detector = replacement.feature_set.detector_or_default
+    features, thresholds = replacement.feature_set.marking(sigma, codes.values.device)
+    marks = marked_tokens(codes, features, thresholds, detector.at_least)
+    share = marked_share(marks)
+    return Detection(marks, share, gate_open(share, detector.gate, replacement.sensitivity))
+
+
+def token_mask(
+    replacement: Replacement, detection: Detection, pictures: Sequence[int], answer: Tensor | None = None
+) -> Tensor:
+    """Weights of all tokens of the hookpoint's map, float32 [B, h, w]: all 0 where a picture's gate is closed.
+
+    Row b belongs to picture `pictures[b]`. `answer` (`answer_map`) is needed for the places ``answer`` and ``both``.
+    A small mask grows (`grow_small`), then by the replacement's growth, then it fades; the region limits all of that.
+    """
+    placed = place_tokens(replacement.place, detection.marks, answer, replacement.cut).float()
+    opened = placed * detection.is_open[:, None, None]
+    whole = feather(grow(grow_small(opened), replacement.growth), replacement.feather)
+    return limit(whole, replacement.region, pictures)
+
+
+def place_tokens(place: str, marks: Tensor, answer: Tensor | None = None, cut: str = "mean") -> Tensor:
+    """bool [B, h, w]: which tokens `place` names. Where it names none of a picture's, the SAE's `marks` count.
+
+    Errors: `SaeuronError` for an unknown place, or without the answer that it needs.
+    """
+    if place == "sae":
+        return marks
+    if place not in PLACES or answer is None:
+        raise SaeuronError(f"The place {place!r} needs the layers' answer; known places are {', '.join(PLACES)}.")
+    answering: Tensor = CUTS[cut](answer)
+    named = answering & marks if place == "both" else answering
+    placed: Tensor = torch.where(named.any(-1).any(-1)[:, None, None], named, marks)
+    return placed
+
+
+def answer_size(difference: Tensor) -> Tensor:
+    """How much a layer answers at each token: the norm of ``attn(x, C) - attn(x, "")`` [..., d], float32 [...]."""
+    size: Tensor = difference.float().norm(dim=-1)
+    return size
+
+
+def answer_map(sizes: Sequence[Tensor], height: int, width: int) -> Tensor:
+    """The answers of several layers, each [B, h, w] of its own map, as one: float32 [B, height, width], smoothed.
+
+    Each is divided by its picture's mean, so that layers whose answers are long do not speak for all; they are resized
+    and averaged. A layer that does not answer at all counts as 0.
+    """
+    total = torch.zeros(len(sizes[0]), height, width, device=sizes[0].device)
+    for size in sizes:
+        mean = size.mean((1, 2), keepdim=True)
+        total = total + resize(torch.where(mean > 0, size / mean, 0.0), height, width)
+    return smooth(total / len(sizes))
+
+
+def combine(attention_output: Tensor, difference: Tensor, weight: Tensor, strength: float) -> Tensor:
+    """``attention_output + strength * weight * difference`` for tokens [..., d] and weights [...].
+
+    Computed in float32, returned in the output's dtype. Tokens of weight 0 keep their exact bits; at strength 0
+    `attention_output` itself is returned.
+    Errors: `SaeuronError` if a token to which something is added is not finite then.
+    """
+    if not strength:
+        return attention_output
+    touched = weight != 0
+    added = strength * weight.unsqueeze(-1).float() * difference.float()
+    after = (attention_output.float() + added).to(attention_output.dtype)
+    combined = torch.where(touched.unsqueeze(-1), after, attention_output)
+    if not is_finite(combined[touched], attention_output[touched]):
+        raise SaeuronError(
+            "The replaced activation is not finite. Lower the strength, or run the model in bfloat16 or float32."
+        )
+    return combined
+
+
+def replace_tokens(
+    attn: Any,
+    x: Tensor,
+    attention_output: Tensor,
+    weight: Tensor,
+    strength: float,
+    instead: KeysValues,
+    concept: KeysValues,
+) -> Tensor:
+    """The output [B, t, d] of the cross-attention layer `attn` for its input `x` [B, t, d], with the concept replaced.
+
+    `weight` [B, t] is the mask on this layer's map. The two texts are answered to for the tokens of weight above 0
+    only; without any, or at strength 0, `attention_output` itself is returned. Errors: as `combine`.
+    """
+    touched = weight > 0
+    if not strength or not touched.any():
+        return attention_output
+    difference = attention_difference(attn, x[touched], instead, concept)
+    replaced = attention_output.clone()
+    replaced[touched] = combine(attention_output[touched], difference, weight[touched], strength)
+    return replaced
