@@ -26,7 +26,7 @@ _ROLES = {"positive": POSITIVE, "middle": POSITIVE, "negative": NEGATIVE, "empty
 _SPLIT_BY_PACK = "another custom node runs the UNet on rows or parts of the picture of its own choosing"
 
 
-class RowTags(comfy.conds.CONDRegular):  # type: ignore[misc]
+class RowTags(comfy.conds.CONDRegular):
     """A conditioning's tag. As the model's argument it is int64 [rows, 7]: conditioning, picture, how many pictures
     there were, and the area in latent pixels as top, left, height, width; height 0 for the whole picture."""
 

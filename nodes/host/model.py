@@ -61,7 +61,8 @@ def _with(model: Any, patches: tuple[Patch, ...], recorders: tuple[Recorder, ...
 
     patched = model.clone()
     patched.set_attachments(KEY, (patches, recorders))
-    distinct = {id(p.sae.module): p.sae.patcher for p in (*patches, *recorders)}
+    saes = [patch.sae for patch in patches] + [recorder.sae for recorder in recorders]
+    distinct = {id(sae.module): sae.patcher for sae in saes}
     patched.set_additional_models(KEY, list(distinct.values()))
     previews = tuple(((_place(p), p.edit.group), p.preview) for p in patches if p.preview is not None)
     for kind, wrapper in (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -54,7 +55,9 @@ def _apply_group(
         everything = len(rows) == len(block_output)
         before = edited if everything else edited[rows]
         entering = block_input if everything else block_input[rows]
-        after = together[0].apply_together(together, sae, kind, call, rows, entering, before)
+        # All of a group are of one class.
+        apply_together: Any = type(together[0]).apply_together
+        after: Tensor = apply_together(together, sae, kind, call, rows, entering, before)
         if after is before:
             continue
         if everything:

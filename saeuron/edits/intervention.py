@@ -79,7 +79,8 @@ class Intervention:
         if edited is block_output:
             return block_output
         region = interventions[0].region
-        weights = row_weights(region, call, rows, *block_output.shape[1:3], block_output.device)
+        height, width = block_output.shape[1:3]
+        weights = row_weights(region, call, rows, height, width, block_output.device)
         return blend(block_output, edited, weights)
 
     def factors(self, step: FeatureStep) -> list[float]:

@@ -27,8 +27,10 @@ from ..finite import is_finite
 from ..regions import check_region
 from ..sae.model import SparseCodes
 from ..schedule import is_finite_number
+from .call import POSITIVE
 from .cross_attention import KeysValues, attention_difference
 from .masks import above_mean, above_otsu, feather, grow, grow_small, limit, resize, smooth
+from .when import When
 
 PLACES = ("sae", "answer", "both")
 """Where to act: on the tokens that the SAE marks; where the layers answer to C; where both say so."""
@@ -36,17 +38,15 @@ PLACES = ("sae", "answer", "both")
 CUTS = {"mean": above_mean, "otsu": above_otsu}
 """How much of an answer is enough: more than the picture's mean, or Otsu's threshold."""
 
+ON_POSITIVE = When(halves=POSITIVE)
+
 FARTHEST = 64
 """Tokens by which a mask can grow or fade."""
 
 
 @dataclass(frozen=True, eq=False)
 class Replacement:
-    """How one concept is replaced. Errors on construction: `SaeuronError`.
-
-    It acts where ``sigma_start`` >= sigma >= ``sigma_end``, in the model's noise levels, on the positive half only;
-    detection is not bound to that range.
-    """
+    """How one concept is replaced. Errors on construction: `SaeuronError`."""
 
     feature_set: FeatureSet
     strength: float = 1.0
@@ -67,8 +67,8 @@ class Replacement:
 
     place: str = "sae"
     cut: str = "mean"
-    sigma_start: float = float("inf")
-    sigma_end: float = 0.0
+    when: When = ON_POSITIVE
+    """Detection is not bound to its noise levels."""
 
     def __post_init__(self) -> None:
         for name, value, choices in (("place", self.place, PLACES), ("cut", self.cut, tuple(CUTS))):
@@ -83,9 +83,6 @@ class Replacement:
                 raise SaeuronError(f"The {name} must be a whole number of tokens from 0 to {FARTHEST}, found {tokens}.")
         if self.region is not None:
             check_region(self.region)
-
-    def acts_at(self, sigma: float) -> bool:
-        return self.strength > 0 and self.sigma_end <= sigma <= self.sigma_start
 
 
 class Detection(NamedTuple):

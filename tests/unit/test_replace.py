@@ -256,9 +256,3 @@ def test_answers_of_layers_count_alike_whatever_their_size_and_scale() -> None:
 def test_settings_that_make_no_sense(wrong: dict[str, Any]) -> None:
     with pytest.raises(SaeuronError):
         Replacement(CATS, **wrong)
-
-
-def test_acts_within_its_range_and_not_at_strength_0() -> None:
-    within = Replacement(CATS, sigma_start=5.0, sigma_end=1.0)
-    assert [within.acts_at(sigma) for sigma in (6.0, 5.0, 3.0, 1.0, 0.5)] == [False, True, True, True, False]
-    assert not Replacement(CATS, strength=0.0).acts_at(3.0)
