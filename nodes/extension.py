@@ -14,6 +14,7 @@ from .heatmap import SaeuronFeatureExamples, SaeuronFeatureHeatmap
 from .host.checking import checked
 from .load import SaeuronLoadMiniature, SaeuronLoadSAE
 from .statistics import SaeuronCollectStatistics
+from .replace import SaeuronReplace
 from .steer import SaeuronSteerFeatures
 from .sweep import SaeuronMultiplierSweep
 from .unlearn import SaeuronUnlearn
@@ -29,6 +30,7 @@ class SaeuronExtension(ComfyExtension):
             SaeuronLoadFeatureSet,
             SaeuronSaveFeatureSet,
             SaeuronUnlearn,
+            SaeuronReplace,
             SaeuronLoadMiniature,
             SaeuronLoadClassifier,
             SaeuronUnlearningAccuracy,

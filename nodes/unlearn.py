@@ -79,6 +79,7 @@ class SaeuronUnlearn(io.ComfyNode):
     ) -> io.NodeOutput:
         feature_set.check_sae(sae.identity)
         site = find_site(model, sae.identity)
+        sigmas = tuple(step.sigma for step in feature_set.steps)
         intervention = Intervention(
             feature_set,
             multiplier,
@@ -88,5 +89,5 @@ class SaeuronUnlearn(io.ComfyNode):
             region_of(mask),
         )
         factors = with_note(effective_factor_table(intervention, sae.labels), fit_note(model, sae.identity))
-        patched = add_patch(model, Patch(site, sae, intervention, Preview(node_id_of(cls), factors, "Unlearn")))
+        patched = add_patch(model, Patch(site, sae, intervention, Preview(node_id_of(cls), factors, "Unlearn", sigmas)))
         return io.NodeOutput(patched, ui=show_text(cls, factors))

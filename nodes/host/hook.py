@@ -31,12 +31,7 @@ _HOOKS: ContextVar[Mapping[str, tuple[Hook, ...]]] = ContextVar("hooks", default
 @contextmanager
 def hooked(unet: nn.Module, hooks: Sequence[tuple[str, Hook]]) -> Iterator[None]:
     """Let each hook act on what the module at its path gives, in order, after those that an outer call put there."""
-    merged = dict(_HOOKS.get())
-    for path, hook in hooks:
-        merged[path] = (*merged.get(path, ()), hook)
-    token = _HOOKS.set(merged)
-    with ExitStack() as undo:
-        undo.callback(_HOOKS.reset, token)
+    with acting(hooks), ExitStack() as undo:
         for path in dict.fromkeys(path for path, _ in hooks):
             undo.callback(_put_in(unet.get_submodule(path), path).take_out)
         yield
@@ -52,9 +47,7 @@ class _Installed:
         inner = module.forward
 
         def forward(module_input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-            module_output = inner(module_input, *args, **kwargs)
-            run_hooks = _run_hooks_compiled if torch.compiler.is_compiling() else _run_hooks
-            return run_hooks(module_input, module_output, path)
+            return run_hooks(module_input, inner(module_input, *args, **kwargs), path)
 
         self._forward = module.forward = forward
 
@@ -92,6 +85,26 @@ def _put_in(module: nn.Module, path: str) -> _Installed:
         if installed is None or not installed.in_place():
             installed = _INSTALLED[module] = _Installed(module, path)
         return installed.put_in()
+
+
+def run_hooks(module_input: Tensor, module_output: Tensor, path: str) -> Tensor:
+    """What the hooks of the call that runs now make of what the module at `path` gave."""
+    run = _run_hooks_compiled if torch.compiler.is_compiling() else _run_hooks
+    result: Tensor = run(module_input, module_output, path)
+    return result
+
+
+@contextmanager
+def acting(hooks: Sequence[tuple[str, Hook]]) -> Iterator[None]:
+    """Let hooks act where `run_hooks` is called, in order, after those of an outer call; nothing is put in there."""
+    merged = dict(_HOOKS.get())
+    for path, hook in hooks:
+        merged[path] = (*merged.get(path, ()), hook)
+    token = _HOOKS.set(merged)
+    try:
+        yield
+    finally:
+        _HOOKS.reset(token)
 
 
 def _run_hooks(module_input: Tensor, module_output: Tensor, path: str) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,8 +14,9 @@ from ...saeuron.edits.apply import Edit, apply_edits
 from ...saeuron.edits.call import POSITIVE, Call
 from ...saeuron.sae.model import SparseCodes, read_tokens
 from .call import TAG, read_call
-from .hook import Hook, hooked
-from .runs import Preview, Run, WatchedRun, current_run, note_step, tag_conditionings
+from .hook import Hook, acting, hooked
+from .replacing import ReplacementPatch, ReplacingCall, Stop, report_replacement, with_layer_patches
+from .runs import Preview, Report, Run, WatchedRun, current_run, note_step, report_edit, tag_conditionings
 from .sockets import HostedSAE
 from .unet import Site, uncompiled
 
@@ -44,30 +45,54 @@ class Recorder:
     keep: Keep
 
 
+class Attached(NamedTuple):
+    """All that is on a MODEL, in the order in which it was put there."""
+
+    patches: tuple[Patch, ...] = ()
+    replacements: tuple[ReplacementPatch, ...] = ()
+    recorders: tuple[Recorder, ...] = ()
+
+
+def attached(model: Any) -> Attached:
+    """What is on `model` (the host's MODEL)."""
+    found: Attached | None = model.get_attachment(KEY)
+    return Attached() if found is None else found
+
+
 def add_patch(model: Any, patch: Patch) -> Any:
-    """A clone of `model` (the host's MODEL) with `patch` after the patches that are on it already."""
-    patches, recorders = model.get_attachment(KEY) or ((), ())
-    return _with(model, (*patches, patch), recorders)
+    """A clone of `model` with `patch` after the patches that are on it already."""
+    before = attached(model)
+    return _with(model, before._replace(patches=(*before.patches, patch)))
+
+
+def add_replacement(model: Any, patch: ReplacementPatch) -> Any:
+    """A clone of `model` with one more replacement on it."""
+    before = attached(model)
+    return _with(model, before._replace(replacements=(*before.replacements, patch)))
 
 
 def add_recorder(model: Any, recorder: Recorder) -> Any:
     """A clone of `model` with `recorder` on it; edits that are on `model` stay and are seen."""
-    patches, recorders = model.get_attachment(KEY) or ((), ())
-    return _with(model, patches, (*recorders, recorder))
+    before = attached(model)
+    return _with(model, before._replace(recorders=(*before.recorders, recorder)))
 
 
-def _with(model: Any, patches: tuple[Patch, ...], recorders: tuple[Recorder, ...]) -> Any:
+def _with(model: Any, everything: Attached) -> Any:
     from comfy.patcher_extension import WrappersMP
 
     patched = model.clone()
-    patched.set_attachments(KEY, (patches, recorders))
-    saes = [patch.sae for patch in patches] + [recorder.sae for recorder in recorders]
-    distinct = {id(sae.module): sae.patcher for sae in saes}
-    patched.set_additional_models(KEY, list(distinct.values()))
-    previews = tuple(((_place(p), p.edit.group), p.preview) for p in patches if p.preview is not None)
+    patched.set_attachments(KEY, everything)
+    saes = [own.sae for part in everything for own in part]
+    patched.set_additional_models(KEY, list({id(sae.module): sae.patcher for sae in saes}.values()))
+    reports: list[Report] = [
+        partial(report_edit, (_place(patch), patch.edit.group), patch.preview)
+        for patch in everything.patches
+        if patch.preview is not None
+    ]
+    reports += [partial(report_replacement, patch) for patch in everything.replacements]
     for kind, wrapper in (
-        (WrappersMP.APPLY_MODEL, _EditedUNet(patches, recorders)),
-        (WrappersMP.OUTER_SAMPLE, WatchedRun(previews)),
+        (WrappersMP.APPLY_MODEL, _EditedUNet(everything)),
+        (WrappersMP.OUTER_SAMPLE, WatchedRun(reports)),
         (WrappersMP.SAMPLER_SAMPLE, tag_conditionings),
         (WrappersMP.PREDICT_NOISE, note_step),
     ):
@@ -84,30 +109,51 @@ def _place(patch: Patch) -> Hashable:
 
 
 class _EditedUNet:
-    """An ``APPLY_MODEL`` wrapper: reads the call once, and puts hooks into the UNet for as long as it runs.
+    """An ``APPLY_MODEL`` wrapper: reads the call once, and lets hooks act in the UNet for as long as it runs.
 
     The base model and its other clones never see them, and LoRA keys stay as they are.
     """
 
-    def __init__(self, patches: Sequence[Patch], recorders: Sequence[Recorder]) -> None:
+    def __init__(self, everything: Attached) -> None:
         self._places: dict[Hashable, list[Patch]] = {}
-        for patch in patches:
+        for patch in everything.patches:
             self._places.setdefault(_place(patch), []).append(patch)
-        self._recorders = tuple(recorders)
+        self._everything = everything
 
     def __call__(self, executor: Any, x: Tensor, *args: Any, **kwargs: Any) -> Any:
         tags = kwargs.pop(TAG, None)
-        # t, c_concat, c_crossattn, control, transformer_options
-        options = kwargs.get("transformer_options") or (args[4] if len(args) > 4 else {})
-        run = current_run(options)
-        call = read_call(options, tags, len(x), (x.shape[-2], x.shape[-1]), run)
+        arguments = dict(zip(_ARGUMENTS, args, strict=False)) | kwargs
+        options = arguments.get("transformer_options") or {}
+        run, size = current_run(options), (x.shape[-2], x.shape[-1])
+        call = read_call(options, tags, len(x), size, run)
+        unet = uncompiled(executor.class_obj.diffusion_model)
         hooks: list[tuple[str, Hook]] = [
             (patches[0].site.module, partial(_edit, patches, place, call, run))
             for place, patches in self._places.items()
         ]
-        hooks += [(recorder.site.module, partial(_record, recorder, call)) for recorder in self._recorders]
-        with hooked(uncompiled(executor.class_obj.diffusion_model), hooks):
-            return executor(x, *args, **kwargs)
+        hooks += [(own.site.module, partial(_record, own, call)) for own in self._everything.recorders]
+        replacing = ReplacingCall(self._everything.replacements, call, run)
+        detectors = replacing.detectors()
+
+        def run_unet(first: list[tuple[str, Hook]]) -> Any:
+            on_layers, own = replacing.layers(unet, size), dict(arguments)
+            if on_layers:
+                own["transformer_options"] = with_layer_patches(options)
+            if detectors and own.get("control"):  # a run takes what a ControlNet gave out of its lists
+                own["control"] = {name: list(values) for name, values in own["control"].items()}
+            with hooked(unet, [*first, *hooks]), acting(on_layers):
+                return executor(x, **own)
+
+        if detectors:
+            try:
+                return run_unet(detectors)
+            except Stop:
+                pass
+        return run_unet([])
+
+
+_ARGUMENTS = ("t", "c_concat", "c_crossattn", "control", "transformer_options")
+"""The names of the host's ``apply_model`` arguments after the first."""
 
 
 def _edit(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 import torch
@@ -18,8 +18,10 @@ from torch import Tensor
 from ...saeuron.errors import SaeuronError
 from ...saeuron.figures.tables import edited_tokens_table
 from ...saeuron.files import write_atomically, write_png
-from ...saeuron.schedule import nearest_step
+from ...saeuron.schedule import mismatch, nearest_step
 from .call import RUN, Conditionings, read_schedule
+
+T = TypeVar("T")
 
 
 class Run:
@@ -31,6 +33,7 @@ class Run:
         self.conditionings: Conditionings | None = None
         self._asked: list[Tensor] = []
         self._edited: dict[Hashable, dict[int, list[tuple[Tensor | int, int]]]] = {}
+        self._kept: dict[Hashable, Any] = {}
 
     # Packs copy the options that a run travels in; it is the same run all the same.
     def __copy__(self) -> Run:
@@ -38,6 +41,10 @@ class Run:
 
     def __deepcopy__(self, _: Any) -> Run:
         return self
+
+    def kept(self, owner: Hashable, make: Callable[[], T]) -> T:
+        """What `owner` keeps for the length of this run, made when it is first asked for."""
+        return cast(T, self._kept.setdefault(owner, make()))
 
     def ask(self, sigma: Tensor) -> None:
         """The sampler wants a prediction at this noise level."""
@@ -74,17 +81,23 @@ class Preview(NamedTuple):
     node_id: str | None
     text: str
     name: str
+    sigmas: tuple[float | None, ...] = ()
+    """The noise levels that the steps of its feature set were recorded at."""
+
+    def show(self, run: Run, table: str) -> None:
+        """`table` says what was done in `run`."""
+        note = mismatch(self.sigmas, [*run.schedule, 0.0])
+        send_text("\n".join(part for part in (table, note, self.text) if part), self.node_id)
+
+
+Report = Callable[[Run], None]
 
 
 class WatchedRun:
-    """An ``OUTER_SAMPLE`` wrapper: when a run has ended, the nodes of `previews`, (edit, its node), show what it did.
+    """An ``OUTER_SAMPLE`` wrapper: begins a `Run`, and when it has ended calls `reports` with it."""
 
-    It says so if an edited block was not run: packs that replace what runs it leave the edit out, and the picture
-    would silently be the plain one.
-    """
-
-    def __init__(self, previews: tuple[tuple[Hashable, Preview], ...]) -> None:
-        self._previews = previews
+    def __init__(self, reports: Sequence[Report]) -> None:
+        self._reports = tuple(reports)
 
     def __call__(
         self, executor: Any, noise: Tensor, latent: Tensor, sampler: Any, sigmas: Tensor, *args: Any, **kwargs: Any
@@ -97,20 +110,25 @@ class WatchedRun:
         finally:
             _RUN.reset(token)
             del options[RUN]
-        self._show(run)
+        for report in self._reports:
+            report(run)
         return result
 
-    def _show(self, run: Run) -> None:
-        asked = run.asked()
-        for edit, preview in self._previews:
-            steps = run.edited(edit)
-            if asked and not steps:
-                logging.getLogger("saeuron").warning(
-                    "%s had no effect: another custom node runs the UNet without the edited block, or without "
-                    "ComfyUI's model wrappers. Remove that node from the graph, or disable its pack.",
-                    preview.name,
-                )
-            send_text(f"{edited_tokens_table(steps, asked)}\n{preview.text}", preview.node_id)
+
+def report_edit(edit: Hashable, preview: Preview, run: Run) -> None:
+    """Show what `edit` did.
+
+    The log says so if the edited block was never run: packs that replace what runs it leave the edit out, and the
+    picture would silently be the plain one.
+    """
+    asked, steps = run.asked(), run.edited(edit)
+    if asked and not steps:
+        logging.getLogger("saeuron").warning(
+            "%s had no effect: another custom node runs the UNet without the edited block, or without ComfyUI's model "
+            "wrappers. Remove that node from the graph, or disable its pack.",
+            preview.name,
+        )
+    preview.show(run, edited_tokens_table(steps, asked))
 
 
 def tag_conditionings(

@@ -5,13 +5,9 @@ Distances are in tokens, diagonal neighbours count as near ones: a token's neigh
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-from ..regions import token_weights
 
 SMALLEST = 0.25
 """An open mask that covers less than this share of the map grows until it does: the trial's one miss had 19 %."""
@@ -59,17 +55,6 @@ def resize(mask: Tensor, height: int, width: int) -> Tensor:
     columns = _overlap(mask.shape[2], width, mask.device)
     covered = rows @ mask.float() @ columns.T
     return covered / (mask.shape[1] * mask.shape[2])
-
-
-def limit(mask: Tensor, region: Tensor | None, pictures: Sequence[int]) -> Tensor:
-    """`mask` within `region` [M, H, W]: row b belongs to picture `pictures[b]`, which takes mask i modulo M.
-
-    Errors: `SaeuronError` if `region` is no masks.
-    """
-    if region is None:
-        return mask
-    weights = token_weights(region, *mask.shape[1:])
-    return mask * weights[[picture % len(weights) for picture in pictures]].to(mask)
 
 
 def smooth(values: Tensor) -> Tensor:

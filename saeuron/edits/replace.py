@@ -23,13 +23,12 @@ from torch import Tensor
 from ..errors import SaeuronError
 from ..features.detector import gate_open, marked_share, marked_tokens
 from ..features.feature_set import FeatureSet
-from ..finite import is_finite
 from ..regions import check_region
 from ..sae.model import SparseCodes
 from ..schedule import is_finite_number
 from .call import POSITIVE
 from .cross_attention import KeysValues, attention_difference
-from .masks import above_mean, above_otsu, feather, grow, grow_small, limit, resize, smooth
+from .masks import above_mean, above_otsu, feather, grow, grow_small, resize, smooth
 from .when import When
 
 PLACES = ("sae", "answer", "both")
@@ -108,17 +107,18 @@ def detect(replacement: Replacement, codes: SparseCodes, sigma: float) -> Detect
 
 
 def token_mask(
-    replacement: Replacement, detection: Detection, pictures: Sequence[int], answer: Tensor | None = None
+    replacement: Replacement, detection: Detection, limits: Tensor | None = None, answer: Tensor | None = None
 ) -> Tensor:
     """Weights of all tokens of the hookpoint's map, float32 [B, h, w]: all 0 where a picture's gate is closed.
 
-    Row b belongs to picture `pictures[b]`. `answer` (`answer_map`) is needed for the places ``answer`` and ``both``.
-    A small mask grows (`grow_small`), then by the replacement's growth, then it fades; the region limits all of that.
+    `limits` are the weights [B, h, w] of the replacement's region (`row_weights`). `answer` (`answer_map`) is needed
+    for the places ``answer`` and ``both``. A small mask grows (`grow_small`), then by the replacement's growth, then it
+    fades; the region limits all of that.
     """
     placed = place_tokens(replacement.place, detection.marks, answer, replacement.cut).float()
     opened = placed * detection.is_open[:, None, None]
     whole = feather(grow(grow_small(opened), replacement.growth), replacement.feather)
-    return limit(whole, replacement.region, pictures)
+    return whole if limits is None else whole * limits.to(whole)
 
 
 def place_tokens(place: str, marks: Tensor, answer: Tensor | None = None, cut: str = "mean") -> Tensor:
@@ -155,44 +155,37 @@ def answer_map(sizes: Sequence[Tensor], height: int, width: int) -> Tensor:
     return smooth(total / len(sizes))
 
 
-def combine(attention_output: Tensor, difference: Tensor, weight: Tensor, strength: float) -> Tensor:
-    """``attention_output + strength * weight * difference`` for tokens [..., d] and weights [...].
+class Touched(NamedTuple):
+    """The tokens of a layer's map at which something is done, found once for all layers of that size."""
 
-    Computed in float32, returned in the output's dtype. Tokens of weight 0 keep their exact bits; at strength 0
-    `attention_output` itself is returned.
-    Errors: `SaeuronError` if a token to which something is added is not finite then.
-    """
-    if not strength:
-        return attention_output
-    touched = weight != 0
-    added = strength * weight.unsqueeze(-1).float() * difference.float()
-    after = (attention_output.float() + added).to(attention_output.dtype)
-    combined = torch.where(touched.unsqueeze(-1), after, attention_output)
-    if not is_finite(combined[touched], attention_output[touched]):
-        raise SaeuronError(
-            "The replaced activation is not finite. Lower the strength, or run the model in bfloat16 or float32."
-        )
-    return combined
+    places: Tensor
+    """int64 [m], in the flattened [B, t]."""
+
+    weight: Tensor
+    """float32 [m], above 0."""
+
+
+def touched_tokens(weights: Tensor) -> Touched | None:
+    """The tokens of `weights` [B, h, w] that are above 0; None if there are none."""
+    flat = weights.flatten()
+    places = flat.nonzero().squeeze(1)
+    return Touched(places, flat[places]) if len(places) else None
 
 
 def replace_tokens(
-    attn: Any,
-    x: Tensor,
-    attention_output: Tensor,
-    weight: Tensor,
-    strength: float,
-    instead: KeysValues,
-    concept: KeysValues,
+    attn: Any, x: Tensor, attention_output: Tensor, touched: Touched, instead: KeysValues, concept: KeysValues
 ) -> Tensor:
-    """The output [B, t, d] of the cross-attention layer `attn` for its input `x` [B, t, d], with the concept replaced.
+    """The output [B, t, d] of the cross-attention layer `attn` for its input `x` [B, t, d], with the concept replaced:
 
-    `weight` [B, t] is the mask on this layer's map. The two texts are answered to for the tokens of weight above 0
-    only; without any, or at strength 0, `attention_output` itself is returned. Errors: as `combine`.
+        attention_output + weight * (attn(x, A) - attn(x, C))
+
+    for the `touched` tokens, the exact bits of the others. The two texts are answered to for these tokens only.
+    Computed in float32, returned in the output's dtype. Whether the result is finite is not looked at: it is as large
+    as the layer's own answers, and looking would make a GPU wait at every layer.
     """
-    touched = weight > 0
-    if not strength or not touched.any():
-        return attention_output
-    difference = attention_difference(attn, x[touched], instead, concept)
-    replaced = attention_output.clone()
-    replaced[touched] = combine(attention_output[touched], difference, weight[touched], strength)
-    return replaced
+    difference = attention_difference(attn, x.flatten(0, 1)[touched.places], instead, concept)
+    replaced = attention_output.flatten(0, 1).clone()
+    before = replaced[touched.places].float()
+    after = before + touched.weight.unsqueeze(-1) * difference.float()
+    replaced[touched.places] = after.to(replaced.dtype)
+    return replaced.view_as(attention_output)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from itertools import groupby
 
 from ..edits.intervention import Intervention
@@ -73,6 +73,21 @@ def edited_tokens_table(steps: Mapping[int, tuple[int, int]], asked: Collection[
     if missing := sorted(set(asked) - set(steps)):
         numbers_text = ", ".join(str(step + 1) for step in missing)
         lines.append(f"  not run at step{'s' if len(missing) > 1 else ''} {numbers_text}: another node drew there")
+    return "\n".join(lines)
+
+
+def replaced_table(rows: Sequence[tuple[int, int, float, bool]]) -> str:
+    """Where a run replaced a concept; each row is picture and conditioning, from 0, marked share, and whether it acted.
+
+    Conditionings are named only where there are several.
+    """
+    acted = sum(acts for *_, acts in rows)
+    lines = [f"replaced in this run: {acted} of {len(rows)}"]
+    several = len({conditioning for _, conditioning, *_ in rows}) > 1
+    for picture, conditioning, share, acts in sorted(rows):
+        where = f"picture {picture + 1}" + (f", prompt {conditioning + 1}" if several else "")
+        found = f"found on {share:.0%} of it" if share else "not found"
+        lines.append(f"  {where}: {found}, {'replaced' if acts else 'left as it is'}")
     return "\n".join(lines)
 
 

@@ -78,6 +78,21 @@ def steer(model: Any, sae: Any, strengths: str, **options: Any) -> Any:
     return pack("nodes.steer").SaeuronSteerFeatures.execute(model, sae, strengths, **{**defaults, **options}).result[0]
 
 
+def replace(model: Any, clip: Any, sae: Any, feature_set: Any, concept: str, instead: str, **options: Any) -> Any:
+    """The node Replace Concept with its defaults; `concept` and `instead` are prompts."""
+    defaults = {
+        "strength": 100.0,
+        "sensitivity": 1.0,
+        "growth": 0,
+        "feather": 0,
+        "start_percent": 0.0,
+        "end_percent": 1.0,
+    }
+    texts = (clip.encode_from_tokens_scheduled(clip.tokenize(text)) for text in (concept, instead))
+    node = pack("nodes.replace").SaeuronReplace
+    return node.execute(model, sae, feature_set, *texts, **{**defaults, **options}).result[0]
+
+
 def hooked_blocks(model: Any) -> list[str]:
     """The modules of `model` (the host's MODEL) that something was left in."""
     hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_forward_hooks_with_kwargs")

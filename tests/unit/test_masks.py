@@ -16,11 +16,9 @@ from saeuron.edits.masks import (
     feather,
     grow,
     grow_small,
-    limit,
     resize,
     smooth,
 )
-from saeuron.errors import SaeuronError
 
 sizes = st.integers(1, 9)
 
@@ -112,20 +110,6 @@ def test_growing_ends_when_large_enough(mask: Tensor) -> None:
     assert torch.equal(share > 0, before > 0)
     assert ((share >= SMALLEST) | (before == 0)).all()
     assert torch.equal(found[before >= SMALLEST], binary[before >= SMALLEST])
-
-
-def test_region_limits_by_picture() -> None:
-    region = torch.zeros(2, 16, 16)
-    region[0, :, :8] = 1
-    region[1, :8] = 0.5
-    everything = torch.ones(3, 4, 4)
-    found = limit(everything, region, [0, 1, 2])
-    assert found[0].tolist() == [[1, 1, 0, 0]] * 4
-    assert found[1].tolist() == [[0.5] * 4] * 2 + [[0] * 4] * 2
-    assert torch.equal(found[2], found[0])  # picture 2 takes the first mask again
-    assert limit(everything, None, [0, 1, 2]) is everything
-    with pytest.raises(SaeuronError, match="mask"):
-        limit(everything, region[0], [0, 1, 2])
 
 
 def test_smoothing_is_the_mean_of_the_neighbours_there_are() -> None:

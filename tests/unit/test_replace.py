@@ -7,8 +7,6 @@ from typing import Any
 import pytest
 import torch
 from diffusers.models.attention_processor import Attention
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from saeuron.edits.cross_attention import attention_difference, keys_values
@@ -18,11 +16,11 @@ from saeuron.edits.replace import (
     Replacement,
     answer_map,
     answer_size,
-    combine,
     detect,
     place_tokens,
     replace_tokens,
     token_mask,
+    touched_tokens,
 )
 from saeuron.errors import SaeuronError
 from saeuron.features.detector import Detector
@@ -123,52 +121,29 @@ def test_replaced_tokens_are_the_methods_and_others_keep_their_bits(kind: str) -
     attn, (a, c), (text, _), x = layer(kind), texts(), texts(), tokens(3, 6, D)
     output = answer(attn, x, text * 2)
     weight = torch.tensor([[1, 0, 0.5, 0, 0, 0.25], [0] * 6, [0, 0, 0, 0, 0, 1]])
-    found = replace_tokens(attn, x, output, weight, 0.8, keys_values(attn, a), keys_values(attn, c))
+    touched = touched_tokens(0.8 * weight)
+    assert touched is not None and len(touched.places) == 4
+    found = replace_tokens(attn, x, output, touched, keys_values(attn, a), keys_values(attn, c))
     expected = output + 0.8 * weight.unsqueeze(-1) * (answer(attn, x, a) - answer(attn, x, c))
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
     assert torch.equal(found[weight == 0], output[weight == 0])
     assert (found[weight > 0] != output[weight > 0]).any(-1).all()
 
 
-def test_nothing_to_do_is_the_output_itself_and_costs_nothing() -> None:
-    output, weight = tokens(1, 6, D), torch.zeros(1, 6)
-    for strength, weights in ((1.0, weight), (0.0, weight + 1)):
-        # None can't be called
-        assert replace_tokens(None, output, output, weights, strength, None, None) is output  # type: ignore[arg-type]
+def test_no_weight_touches_nothing() -> None:
+    assert touched_tokens(torch.zeros(2, 3, 3)) is None
 
 
-floats = st.floats(-1e4, 1e4, width=32)
-
-
-@settings(deadline=None, max_examples=60)
-@given(
-    st.lists(st.tuples(floats, floats, st.sampled_from([0.0, 1e-20, 0.5, 1.0])), min_size=1, max_size=8),
-    st.sampled_from([0.0, 0.3, 1.0]),
-    st.sampled_from([torch.float32, torch.bfloat16, torch.float16]),
-)
-def test_combination(rows: list[tuple[float, float, float]], strength: float, dtype: torch.dtype) -> None:
-    output, difference, weight = torch.tensor(rows).unbind(-1)
-    output, difference = output[:, None].to(dtype), difference[:, None].to(dtype)
-    found = combine(output, difference, weight, strength)
-    assert found.dtype == dtype
-    untouched = weight == 0 if strength else torch.ones_like(weight, dtype=torch.bool)
-    assert torch.equal(found[untouched], output[untouched])
-    expected = output.double() + strength * weight[:, None].double() * difference.double()
-    torch.testing.assert_close(found.double(), expected, rtol=1e-2 if dtype != torch.float32 else 1e-6, atol=0.1)
-
-
-def test_minus_zero_and_nan_of_untouched_tokens_stay() -> None:
-    output = torch.tensor([[-0.0], [float("nan")], [1.0]])
-    found = combine(output, torch.ones(3, 1), torch.tensor([0.0, 0.0, 1.0]), 1.0)
-    assert torch.equal(found[:2].view(torch.int32), output[:2].view(torch.int32))
-
-
-def test_what_is_not_finite_is_named() -> None:
-    huge = torch.full((1, 2), 6e4, dtype=torch.float16)
-    with pytest.raises(SaeuronError, match="replaced activation is not finite"):
-        combine(huge, huge, torch.ones(1), 1.0)
-    with pytest.raises(SaeuronError, match="model's own activation"):
-        combine(huge * 2, huge, torch.ones(1), 1.0)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_outputs_type_is_kept_and_so_are_bits_that_mean_nothing(dtype: torch.dtype) -> None:
+    attn, (a, c), x = layer("host"), texts(), tokens(1, 3, D)
+    output = tokens(1, 3, D).to(dtype)
+    output[0, 0], output[0, 1] = float("nan"), -0.0
+    touched = touched_tokens(torch.tensor([[0.0, 0.0, 1.0]]))
+    assert touched is not None
+    found = replace_tokens(attn, x, output, touched, keys_values(attn, a), keys_values(attn, c))
+    assert found.dtype == dtype and not torch.equal(found[0, 2], output[0, 2])
+    assert torch.equal(found[:, :2].view(torch.int16), output[:, :2].view(torch.int16))
 
 
 def marked(*counts: int, size: int = 16) -> Any:
@@ -189,16 +164,16 @@ def test_gates_open_by_picture_and_by_sensitivity() -> None:
 
 def test_closed_pictures_have_no_weight_anywhere() -> None:
     replacement = Replacement(CATS, growth=2, feather=2)
-    mask = token_mask(replacement, detect(replacement, marked(3, 16), 14.6), [0, 1])
+    mask = token_mask(replacement, detect(replacement, marked(3, 16), 14.6))
     assert not mask[0].any()
     assert torch.equal(mask[1], torch.ones(4, 4))
 
 
 def test_region_limits_what_grew_and_faded() -> None:
-    region = torch.zeros(1, 8, 8)
-    region[:, :, :4] = 1
-    replacement = Replacement(CATS, growth=4, feather=1, region=region)
-    mask = token_mask(replacement, detect(replacement, marked(4), 14.6), [0])
+    limits = torch.zeros(1, 4, 4)
+    limits[:, :, :2] = 1
+    replacement = Replacement(CATS, growth=4, feather=1)
+    mask = token_mask(replacement, detect(replacement, marked(4), 14.6), limits)
     assert mask[0].tolist() == [[1, 1, 0, 0]] * 4
 
 
@@ -229,7 +204,7 @@ def test_the_answer_places_the_mask() -> None:
     detection = Detection(one((0, 0)), torch.tensor([1 / 16]), torch.tensor([True]))
     answer = torch.zeros(1, 4, 4)
     answer[0, :, 2:] = 1
-    assert torch.equal(token_mask(replacement, detection, [0], answer), answer)
+    assert torch.equal(token_mask(replacement, detection, answer=answer), answer)
 
 
 def test_answers_of_layers_count_alike_whatever_their_size_and_scale() -> None:

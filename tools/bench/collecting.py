@@ -29,9 +29,7 @@ class Collecting:
         )
         self._model, self._clip, _ = load_miniature("float32")
         self._sae = load_sae(HOOKPOINT)
-        self._settings = pack("nodes.host.inputs").SamplingSettings(
-            "euler", "sgm_uniform", steps, 1.0, pixels, pixels
-        )
+        self._settings = pack("nodes.host.inputs").SamplingSettings("euler", "sgm_uniform", steps, 1.0, pixels, pixels)
 
     def plain(self) -> None:
         self._run(self._sampler(), self._model)

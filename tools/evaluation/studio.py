@@ -103,9 +103,7 @@ class Studio:
 
     def draw(self, shots: Sequence[Shot], treatment: Treatment) -> np.ndarray:
         """Pictures uint8 [len(shots), H, W, 3]."""
-        settings = pack("nodes.host.inputs").SamplingSettings(
-            "euler", "sgm_uniform", STEPS, treatment.cfg, SIZE, SIZE
-        )
+        settings = pack("nodes.host.inputs").SamplingSettings("euler", "sgm_uniform", STEPS, treatment.cfg, SIZE, SIZE)
         patching, find_site = pack("nodes.host.model"), pack("nodes.host.unet").find_site
         model, clip, vae = self.part("miniature")
         for intervention in treatment.interventions():
