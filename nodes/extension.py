@@ -13,8 +13,8 @@ from .find import SaeuronFeaturesByIndex, SaeuronFindFeatures
 from .heatmap import SaeuronFeatureExamples, SaeuronFeatureHeatmap
 from .host.checking import checked
 from .load import SaeuronLoadMiniature, SaeuronLoadSAE
-from .statistics import SaeuronCollectStatistics
 from .replace import SaeuronReplace
+from .statistics import SaeuronCollectStatistics
 from .steer import SaeuronSteerFeatures
 from .sweep import SaeuronMultiplierSweep
 from .unlearn import SaeuronUnlearn
