@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tools.build_workflows import read_object_info
+from tools.host.server import ComfyServer
 from tools.host.unpack import REPOSITORY
 
 TRANSLATIONS = REPOSITORY / "tools" / "translations"
@@ -80,6 +80,14 @@ def build_all(object_info: Mapping[str, Any]) -> tuple[dict[str, str], list[str]
         problems += [f"{language}: no translation of {text!r}" for text in dictionary.missing()]
         problems += [f"{language}: no node says {text!r}" for text in dictionary.stale()]
     return contents, problems
+
+
+def read_object_info(saved: Path | None) -> dict[str, Any]:
+    """What `saved` holds, or the answer of a real server with the pack."""
+    if saved is not None:
+        return dict(json.loads(saved.read_text(encoding="utf-8")))
+    with ComfyServer() as server:
+        return server.object_info()
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """The main job through a real ComfyUI: cats and towers are removed from the miniature, the rest stays.
 
-``make demo`` starts a server with the pack, runs the saved workflow ``example_workflows/unlearn_miniature.json`` over
-HTTP with held-out prompts, and writes ``output/demo/before_after.png`` and ``output/demo/report.json``.
+``make demo`` starts a server with the pack, runs ``example_workflows/api/unlearn_miniature.json`` over HTTP with
+held-out prompts, and writes ``output/demo/before_after.png`` and ``output/demo/report.json``.
 """
 
 from __future__ import annotations
@@ -23,9 +23,8 @@ from saeuron.miniature.loading import PROMPTS_FOLDER
 from saeuron.prompts import read_prompts
 from tools.host.server import ComfyServer
 from tools.host.unpack import REPOSITORY
-from tools.workflows import Prompt, find_nodes, set_input, to_api
+from tools.workflows.prompts import Prompt, find_nodes, read_prompt, set_input
 
-WORKFLOW = REPOSITORY / "example_workflows" / "unlearn_miniature.json"
 HELD_OUT = PROMPTS_FOLDER / "heldout"
 CLASSIFIER = REPOSITORY / "saeuron" / "miniature" / "classifiers" / "objects"
 
@@ -41,7 +40,7 @@ class Studio:
 
     def __init__(self, server: ComfyServer) -> None:
         self._server = server
-        self._prompt = to_api(json.loads(WORKFLOW.read_text(encoding="utf-8")), server.object_info())
+        self._prompt = read_prompt("unlearn_miniature")
 
     def draw(self, text: str, seed: int, batch: int, removed: dict[str, float]) -> list[np.ndarray]:
         """Pictures uint8 [H, W, 3]; `removed` maps concepts to multipliers, an empty one is the model as it is."""

@@ -5,17 +5,15 @@ What shows the miniature was drawn by it; SDXL-Turbo's card has no picture, as n
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from tools.build_workflows import FOLDER
 from tools.demo import MULTIPLIERS, Studio
 from tools.host.server import ComfyServer
-from tools.workflows import find_nodes, to_api
+from tools.workflows.prompts import FOLDER, find_nodes, read_prompt
 
 SIZE = (384, 192)
 SEED = 7
@@ -50,7 +48,7 @@ def fitted(picture: np.ndarray) -> Image.Image:
 
 def shown(server: ComfyServer, name: str, titles: Sequence[str]) -> np.ndarray:
     """What the example `name` shows at the nodes with these titles, side by side."""
-    prompt = to_api(json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8")), server.object_info())
+    prompt = read_prompt(name)
     outputs = server.run(prompt)
     nodes = [id_ for title in titles for id_ in find_nodes(prompt, title=title)]
     return np.concatenate([server.image(outputs[id_]["images"][0]) for id_ in nodes], axis=1)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tools.build_workflows import FOLDER
 from tools.host.browser import FOLDER as OUTPUT
 from tools.host.browser import NoBrowser, drive
 from tools.host.server import ComfyServer
+from tools.host.unpack import REPOSITORY
+from tools.workflows.__main__ import plans
+from tools.workflows.prompts import FOLDER
 
+SAVED = REPOSITORY / "tests" / "fixtures" / "workflows"
 PLAN = {"run": "unlearn_miniature", "node": "SaeuronUnlearn", "widget": "multiplier"}
 
 
@@ -25,7 +29,15 @@ def server() -> Iterator[ComfyServer]:
 @pytest.fixture(scope="session")
 def seen(server: ComfyServer) -> dict[str, Any]:
     """What `drive.mjs` saw. Screenshots and its report stay in output/browser."""
-    plan = {**PLAN, "templates": sorted(path.stem for path in FOLDER.glob("*.json"))}
+    plan = {
+        **PLAN,
+        "templates": sorted(path.stem for path in FOLDER.glob("*.json")),
+        "workflows": plans(),
+        "saved": {
+            path.relative_to(SAVED).as_posix(): json.loads(path.read_text(encoding="utf-8"))
+            for path in SAVED.glob("*/*.json")
+        },
+    }
     try:
         return drive(Path(__file__).with_name("drive.mjs"), server.address, OUTPUT, plan)
     except NoBrowser as reason:

@@ -1,34 +1,21 @@
-// Uses the pack in a real browser as a person would, and writes down what was seen.
+// For `tools.host.browser`: uses the pack as a person would, and tells what was seen. Screenshots stay in the folder.
 //
-//     node drive.mjs <address of ComfyUI> <path of Chromium> <folder for screenshots and report.json> <plan as JSON>
-//
-// The plan: {"templates": [names], "run": name of the template to run, "node": class of the node with the slider,
-// "widget": the slider's name}. playwright-core is found through NODE_PATH.
+// The plan: {"workflows": descriptions to export, "saved": {label: workflow saved earlier}, "templates": [names],
+// "run": name of the template to run, "node": class of the node with the slider, "widget": the slider's name}.
 
-import { createRequire } from "node:module";
-import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-const { chromium } = createRequire(import.meta.url)("playwright-core");
-const [address, executablePath, folder, planText] = process.argv.slice(2);
-const plan = JSON.parse(planText);
-const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-  "--disable-component-update", "--disable-sync"];
-const PATIENCE = 240_000; // ms, for a busy machine; nothing waits this long otherwise
+import exportWorkflows from "../../tools/workflows/export.mjs";
 
-const report = { templates: {}, errors: [] };
-const browser = await chromium.launch({ executablePath, args: FLAGS });
-const page = await browser.newPage({ viewport: { width: 1600, height: 1000 } });
-page.setDefaultTimeout(PATIENCE);
-page.on("pageerror", (error) => report.errors.push(String(error)));
+let page, plan, folder;
 
-try {
-  await page.goto(address);
-  await page.waitForFunction(() => window.app?.graph && window.app?.extensionManager && window.LiteGraph);
-  await page.waitForFunction((name) => name in window.LiteGraph.registered_node_types, plan.node);
-  await closeDialogs();
+export default async function (...given) {
+  [page, plan, folder] = given;
+  const report = { templates: {}, saved: {}, ...(await exportWorkflows(page, plan)) };
+  for (const [label, workflow] of Object.entries(plan.saved)) report.saved[label] = await openSaved(workflow);
   for (const name of plan.templates) report.templates[name] = await openTemplate(name);
   await openTemplate(plan.run);
+  report.bypassed = await bypass();
   report.first = await queueThroughButton();
   await page.screenshot({ path: join(folder, "run.png") });
   report.slider = await dragSlider();
@@ -38,15 +25,11 @@ try {
   report.live = await recordRun(async () => { report.sliderLive = await dragSlider(); });
   report.help = await openHelp();
   await page.screenshot({ path: join(folder, "help.png") });
-} catch (error) {
-  report.failed = String(error.stack ?? error);
-  await page.screenshot({ path: join(folder, "failed.png") });
+  return report;
 }
-writeFileSync(join(folder, "report.json"), JSON.stringify(report, null, 2));
-await browser.close();
 
 async function closeDialogs() {
-  // A first start shows the template dialog and a banner.
+  // A workflow whose models are missing shows one.
   for (let round = 0; round < 5 && (await page.locator(".p-dialog").count()); round++) {
     await page.keyboard.press("Escape");
     await page.waitForTimeout(300);
@@ -69,6 +52,27 @@ async function openTemplate(name) {
   await page.screenshot({ path: join(folder, `template_${name}.png`) });
   await closeDialogs();
   return seen;
+}
+
+// What would be sent to the server of a workflow that was saved earlier.
+async function openSaved(workflow) {
+  const prompt = await page.evaluate(async (saved) => {
+    await window.app.loadGraphData(saved);
+    return (await window.app.graphToPrompt()).output;
+  }, workflow);
+  await closeDialogs();
+  return prompt;
+}
+
+// What would be sent if the node were bypassed, as with Ctrl+B.
+function bypass() {
+  return page.evaluate(async ({ node: type }) => {
+    const node = window.app.graph.nodes.find((each) => each.type === type);
+    node.mode = 4;
+    const { output } = await window.app.graphToPrompt();
+    node.mode = 0;
+    return output;
+  }, plan);
 }
 
 // Runs `act`, and tells which nodes ran and which were cached until the run that it started has ended.

@@ -1,40 +1,41 @@
-"""What a person sees: templates, the run, the slider, the help page."""
+"""What a person sees: the example workflows as committed, templates, the run, the slider, the help page."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tools.build_workflows import FOLDER
 from tools.host.browser import FOLDER as SCREENSHOTS
 from tools.host.server import ComfyServer
-from tools.workflows import to_api
+from tools.workflows.__main__ import contents
+from tools.workflows.prompts import FOLDER, find_nodes, read_prompt
 
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
 DEPENDS_ON_THE_SLIDER = {"SaeuronUnlearn", "KSampler", "VAEDecode", "PreviewImage"}
 
 
-def _inputs(prompt: dict[str, Any], object_info: dict[str, Any]) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Classes and inputs by id, without what the front end adds for itself, such as the text that PreviewAny shows."""
-    sent = {}
-    for id_, node in prompt.items():
-        parts = object_info[node["class_type"]]["input"]
-        declared = {name for part in ("required", "optional") for name in parts.get(part, {})}
-        sent[id_] = node["class_type"], {name: value for name, value in node["inputs"].items() if name in declared}
-    return sent
+def test_each_committed_workflow_is_what_the_front_end_exports(seen: dict[str, Any]) -> None:
+    for path, content in contents(seen["exported"]).items():
+        assert path.read_text(encoding="utf-8") == content, f"run python -m tools.workflows: {path.name}"
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_template_opens_as_it_was_saved(seen: dict[str, Any], server: ComfyServer, name: str) -> None:
+def test_each_template_opens_as_it_was_saved(seen: dict[str, Any], name: str) -> None:
     opened = seen["templates"][name]
     assert opened["missing"] == []
-    info = server.object_info()
-    expected = to_api(json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8")), info)
-    assert _inputs(opened["prompt"], info) == _inputs(expected, info)
+    assert opened["prompt"] == read_prompt(name)
+
+
+def test_a_bypassed_unlearn_leaves_the_plain_model(seen: dict[str, Any]) -> None:
+    expected = read_prompt("unlearn_miniature")
+    (unlearn,) = find_nodes(expected, class_type="SaeuronUnlearn")
+    model = expected.pop(unlearn)["inputs"]["model"]
+    for node in expected.values():
+        node["inputs"] = {name: model if value == [unlearn, 0] else value for name, value in node["inputs"].items()}
+    assert seen["bypassed"] == expected
 
 
 def _after(run: dict[str, Any], seen: dict[str, Any], server: ComfyServer) -> np.ndarray:

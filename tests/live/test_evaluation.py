@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 
-from tools.host.server import ComfyServer, ServerError
-from tools.host.unpack import REPOSITORY
-from tools.workflows import find_nodes, to_api
-
-WORKFLOW = REPOSITORY / "example_workflows" / "unlearn_miniature.json"
+from tools.host.server import ServerError
+from tools.workflows.prompts import find_nodes, read_prompt
 
 
-def measured(server: ComfyServer, **measurements: tuple[str, dict[str, Any]]) -> dict[str, Any]:
-    """The saved workflow with further nodes, id -> (class, inputs); "Before" and "After" stand for its pictures."""
-    prompt = to_api(json.loads(WORKFLOW.read_text(encoding="utf-8")), server.object_info())
+def measured(**measurements: tuple[str, dict[str, Any]]) -> dict[str, Any]:
+    """The example workflow with further nodes, id -> (class, inputs); "Before" and "After" stand for its pictures."""
+    prompt = read_prompt("unlearn_miniature")
     pictures = {
         title: prompt[output]["inputs"]["images"]
         for title in ("Before", "After")
@@ -37,7 +33,6 @@ def test_accuracies_in_one_graph_with_unlearning(server):
     ua = {"images": "After", "classifier": ["judge", 0], "concept": "Cats", "baseline": "Before"}
     retained = {"images": "Before", "classifier": ["judge", 0], "labels": "cats", "baseline": "Before"}
     prompt = measured(
-        server,
         judge=JUDGE,
         ua=("SaeuronUnlearningAccuracy", ua),
         same=("SaeuronUnlearningAccuracy", {**ua, "images": "Before"}),
@@ -59,7 +54,6 @@ def test_clip_similarity_in_one_graph_with_unlearning(server):
     similarity = {"clip_vision": ["clip", 0], "images": "After", "baseline": "Before"}
     outputs = server.run(
         measured(
-            server,
             clip=("SaeuronLoadMiniatureClip", {}),
             edited=("SaeuronClipSimilarity", similarity),
             same=("SaeuronClipSimilarity", {**similarity, "images": "Before"}),
@@ -81,7 +75,7 @@ def test_clip_similarity_in_one_graph_with_unlearning(server):
 )
 def test_wrong_input_is_refused_with_a_clear_message(server, node, inputs, message):
     ua = {"images": "After", "classifier": ["judge", 0], "concept": "cats"}
-    prompt = measured(server, judge=JUDGE, ua=("SaeuronUnlearningAccuracy", ua))
+    prompt = measured(judge=JUDGE, ua=("SaeuronUnlearningAccuracy", ua))
     prompt["judge" if node == "SaeuronLoadClassifier" else "ua"]["inputs"].update(inputs)
     with pytest.raises(ServerError, match=message):
         server.run(prompt)

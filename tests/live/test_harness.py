@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import pytest
 
 from tools.host.events import Event
 from tools.host.server import ComfyServer, Interrupted, ServerError
-from tools.workflows import to_api
 
 IMAGE = {"class_type": "EmptyImage", "inputs": {"width": 24, "height": 16, "batch_size": 2, "color": 0x336699}}
 SAVE = {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "harness"}}
@@ -73,47 +71,6 @@ def test_interrupt_ends_a_run(bare_server: ComfyServer) -> None:
     with pytest.raises(Interrupted):
         bare_server.wait(record.prompt_id)
     assert bare_server.run(image_prompt(width=8))
-
-
-def node(id_: int, type_: str, inputs: Sequence[Any] = (), outputs: Sequence[Any] = (), **more: Any) -> dict[str, Any]:
-    return {
-        "id": id_, "type": type_, "mode": 0, "pos": [0, 0], "size": [200, 100], "flags": {}, "order": id_,
-        "inputs": [{"name": name, "type": kind, "link": link} for name, kind, link in inputs],
-        "outputs": [{"name": kind, "type": kind, "links": links} for kind, links in outputs], "properties": {}, **more,
-    }  # fmt: skip
-
-
-def test_saved_workflow_runs_as_in_the_front_end(bare_server: ComfyServer) -> None:
-    """A bypassed and a muted node, a reroute, a primitive, a note, and a seed's control widget."""
-    workflow = {
-        "version": 0.4,
-        "nodes": [
-            node(1, "EmptyImage", [("height", "INT", 7)], [("IMAGE", [1])], widgets_values=[24, 99, 1, 0x102030]),
-            node(2, "ImageInvert", [("image", "IMAGE", 1)], [("IMAGE", [2])], mode=4, widgets_values=[]),
-            node(3, "Reroute", [("", "*", 2)], [("IMAGE", [3, 4])]),
-            node(4, "SaveImage", [("images", "IMAGE", 3)], widgets_values=["kept"]),
-            node(5, "SaveImage", [("images", "IMAGE", 4)], mode=2, widgets_values=["muted"]),
-            node(6, "MarkdownNote", widgets_values=["# Note"]),
-            node(7, "PrimitiveNode", [], [("INT", [7])], widgets_values=[16, "fixed"]),
-            node(8, "RandomNoise", [], [("NOISE", [])], widgets_values=[5, "randomize"]),
-            node(9, "KSampler", [("model", "MODEL", None)], title="sampler",
-                 widgets_values=[5, "randomize", 20, 8.0, "euler", "normal", 0.5]),
-        ],
-        "links": [[1, 1, 0, 2, 0, "IMAGE"], [2, 2, 0, 3, 0, "*"], [3, 3, 0, 4, 0, "IMAGE"], [4, 3, 0, 5, 0, "IMAGE"],
-                  [7, 7, 0, 1, 0, "INT"]],
-    }  # fmt: skip
-    prompt = to_api(workflow, bare_server.object_info())
-    assert set(prompt) == {"1", "4", "8", "9"}
-    assert prompt["1"]["inputs"] == {"width": 24, "height": 16, "batch_size": 1, "color": 0x102030}
-    assert prompt["4"]["inputs"] == {"filename_prefix": "kept", "images": ["1", 0]}
-    assert prompt["8"]["inputs"] == {"noise_seed": 5}
-    assert prompt["9"]["_meta"] == {"title": "sampler"}
-    assert prompt["9"]["inputs"] == {
-        "seed": 5, "steps": 20, "cfg": 8.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 0.5,
-    }  # fmt: skip
-    outputs = bare_server.run({key: prompt[key] for key in ("1", "4")})
-    pixels = bare_server.image(outputs["4"]["images"][0])
-    assert pixels.shape == (16, 24, 3) and (pixels == (0x10, 0x20, 0x30)).all()
 
 
 def test_server_that_cannot_start_says_why() -> None:

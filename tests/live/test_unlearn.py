@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from typing import Any
 
@@ -12,15 +11,7 @@ import pytest
 from tools.host.events import Event
 from tools.host.server import ComfyServer, Interrupted, ServerError
 from tools.host.unpack import REPOSITORY
-from tools.workflows import find_nodes, set_input, to_api
-
-WORKFLOW = REPOSITORY / "example_workflows" / "unlearn_miniature.json"
-BYPASS = 4
-
-
-@pytest.fixture(scope="module")
-def workflow() -> dict[str, Any]:
-    return json.loads(WORKFLOW.read_text(encoding="utf-8"))
+from tools.workflows.prompts import Prompt, find_nodes, read_prompt, set_input
 
 
 def draw(server: ComfyServer, prompt: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -30,15 +21,16 @@ def draw(server: ComfyServer, prompt: dict[str, Any]) -> dict[str, np.ndarray]:
     return {titles[id_]: server.image(out["images"][0]) for id_, out in outputs.items() if "images" in out}
 
 
-def changed(workflow: dict[str, Any], server: ComfyServer, **inputs: Any) -> dict[str, Any]:
-    prompt = to_api(workflow, server.object_info())
+def changed(**inputs: Any) -> Prompt:
+    """The example with other inputs of Unlearn."""
+    prompt = read_prompt("unlearn_miniature")
     for name, value in inputs.items():
         set_input(prompt, name, value, class_type="SaeuronUnlearn")
     return prompt
 
 
-def never_firing(server: ComfyServer, workflow: dict[str, Any]) -> dict[str, Any]:
-    (loader,) = find_nodes(prompt := changed(workflow, server), class_type="SaeuronLoadFeatureSet")
+def never_firing() -> Prompt:
+    (loader,) = find_nodes(prompt := changed(), class_type="SaeuronLoadFeatureSet")
     shipped = REPOSITORY / "feature_sets" / prompt[loader]["inputs"]["feature_set_name"]
     document = json.loads(shipped.read_text(encoding="utf-8"))
     for step in document["steps"]:
@@ -49,41 +41,36 @@ def never_firing(server: ComfyServer, workflow: dict[str, Any]) -> dict[str, Any
     return prompt
 
 
-def test_unlearning_changes_the_picture_and_only_there(server, workflow):
-    first = draw(server, changed(workflow, server))
+def test_unlearning_changes_the_picture_and_only_there(server):
+    first = draw(server, changed())
     assert first["Before"].shape == first["After"].shape == (192, 192, 3)
     assert not np.array_equal(first["Before"], first["After"])
-    again = draw(server, changed(workflow, server, multiplier=-40.0))
+    again = draw(server, changed(multiplier=-40.0))
     assert np.array_equal(again["Before"], first["Before"]), "the base model saw the edit"
     assert not np.array_equal(again["After"], first["After"])
 
 
-def test_what_changes_nothing_gives_the_same_pixels(server, workflow):
-    before = draw(server, changed(workflow, server))["Before"]
-    bypassed = copy.deepcopy(workflow)
-    for node in bypassed["nodes"]:
-        if node["type"] == "SaeuronUnlearn":
-            node["mode"] = BYPASS
-    removed = changed(workflow, server)
+def test_what_changes_nothing_gives_the_same_pixels(server):
+    before = draw(server, changed())["Before"]
+    removed = changed()
     (unlearn,) = find_nodes(removed, class_type="SaeuronUnlearn")
     model = removed.pop(unlearn)["inputs"]["model"]
     for node in removed.values():
         node["inputs"] = {k: model if v == [unlearn, 0] else v for k, v in node["inputs"].items()}
     cases = {
-        "multiplier that changes nothing": changed(workflow, server, rule="gamma", multiplier=1.0),
-        "feature set that never fires": never_firing(server, workflow),
-        "node bypassed": to_api(bypassed, server.object_info()),
-        "node removed": removed,
+        "multiplier that changes nothing": changed(rule="gamma", multiplier=1.0),
+        "feature set that never fires": never_firing(),
+        "node removed, or bypassed": removed,  # what the front end sends then: tests/browser
     }
     for name, prompt in cases.items():
-        draw(server, changed(workflow, server))  # a patched run directly before
+        draw(server, changed())  # a patched run directly before
         assert np.array_equal(draw(server, prompt)["After"], before), name
 
 
-def test_moving_the_slider_runs_only_what_depends_on_it(server, workflow):
-    shown = draw(server, changed(workflow, server, multiplier=-3.0))
+def test_moving_the_slider_runs_only_what_depends_on_it(server):
+    shown = draw(server, changed(multiplier=-3.0))
     for multiplier in (-13.5, -23.5):  # again and again, as while dragging
-        prompt = changed(workflow, server, multiplier=multiplier)
+        prompt = changed(multiplier=multiplier)
         record = server.record(prompt)
         titles = [prompt[id_]["_meta"]["title"] for id_ in record.executed]
         ran = sorted(prompt[id_]["class_type"] for id_ in record.executed)
@@ -96,8 +83,8 @@ def test_moving_the_slider_runs_only_what_depends_on_it(server, workflow):
         shown["After"] = picture
 
 
-def test_the_preview_shows_the_effective_factors(server, workflow):
-    prompt = changed(workflow, server, multiplier=-7.0)
+def test_the_preview_shows_the_effective_factors(server):
+    prompt = changed(multiplier=-7.0)
     (unlearn,) = find_nodes(prompt, class_type="SaeuronUnlearn")
     text = server.run(prompt)[unlearn]["text"][0]
     assert "multiplier -7" in text and "where above" in text
@@ -191,10 +178,10 @@ def test_collecting_goes_on_where_it_was_interrupted(server):
         ("SaeuronUnlearn", {"mode": "magic"}, "magic"),
     ],
 )
-def test_wrong_input_is_refused_with_a_clear_message_and_changes_nothing(server, workflow, node, inputs, message):
-    good = changed(workflow, server)
+def test_wrong_input_is_refused_with_a_clear_message_and_changes_nothing(server, node, inputs, message):
+    good = changed()
     expected = draw(server, good)["After"]
-    bad = changed(workflow, server)
+    bad = changed()
     for name, value in inputs.items():
         set_input(bad, name, value, class_type=node)
     with pytest.raises(ServerError, match=message):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import tempfile
 import time
 from functools import partial
@@ -16,20 +15,17 @@ import torch
 from tools.evaluation.studio import load_miniature
 from tools.host.events import Event
 from tools.host.server import ComfyServer
-from tools.host.unpack import REPOSITORY
 from tools.sae_files import write_unbox
-from tools.workflows import set_input, to_api
+from tools.workflows.prompts import read_prompt, set_input
 
 from .timing import interleaved
-
-WORKFLOW = REPOSITORY / "example_workflows" / "unlearn_miniature.json"
 
 
 def slider(pictures: int = 15) -> dict[str, Any]:
     """Milliseconds from queue to picture when only the multiplier changes, by what they are spent on."""
     spans: list[dict[str, float]] = []
     with ComfyServer() as server:
-        prompt = to_api(json.loads(WORKFLOW.read_text(encoding="utf-8")), server.object_info())
+        prompt = read_prompt("unlearn_miniature")
         server.run(prompt)
         for turn in range(pictures):
             prompt = copy.deepcopy(prompt)

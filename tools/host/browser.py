@@ -21,7 +21,9 @@ class NoBrowser(Exception):
 
 
 def drive(script: Path, address: str, folder: Path, plan: dict[str, Any], timeout: float = 1800) -> dict[str, Any]:
-    """What `script` (node.js) reports of the front end at `address`; its files go to `folder`.
+    """What the module `script` (see `browser.mjs`) reports of the front end at `address`; its files go to `folder`.
+
+    Whatever went wrong in the page is in the report's "errors".
 
     Raises:
         NoBrowser: the browser or what it needs can't be had.
@@ -31,7 +33,8 @@ def drive(script: Path, address: str, folder: Path, plan: dict[str, Any], timeou
     node, browser = _need("node", "nodejs"), _need("chromium", "chromium")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.json").unlink(missing_ok=True)
-    command = [node, str(script), address, browser, str(folder), json.dumps(plan)]
+    (folder / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
+    command = [node, str(Path(__file__).with_name("browser.mjs")), str(script), address, browser, str(folder)]
     environment = {**os.environ, "NODE_PATH": str(modules)}
     done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=environment)
     if done.returncode:

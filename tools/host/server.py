@@ -1,8 +1,8 @@
 """A real ComfyUI process with the pack in its custom_nodes, driven over HTTP, for the tests and the demo.
 
     with ComfyServer() as server:
-        outputs = server.run(to_api(workflow, server.object_info()))
-        pixels = server.image(outputs["9"]["images"][0])
+        outputs = server.run(read_prompt("unlearn_miniature"))
+        pixels = server.image(outputs["14"]["images"][0])
 
 Everything the process writes goes to a base directory of its own, and nothing but 127.0.0.1 is spoken to.
 """

@@ -1,31 +1,16 @@
-// Draws nodes with the real front end and keeps a picture of each: <class of the node>.png.
-//
-//     node nodes.mjs <address of ComfyUI> <path of Chromium> <folder for pictures and report.json> <plan as JSON>
+// For `tools.host.browser`: draws nodes with the real front end and keeps a picture of each, <class of the node>.png.
 //
 // The plan: {"examples": [{"workflow": a saved workflow, "run": whether to run it first, "nodes": [classes]}],
 // "alone": [classes that no example has]}.
 
-import { createRequire } from "node:module";
-import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-const { chromium } = createRequire(import.meta.url)("playwright-core");
-const [address, executablePath, folder, planText] = process.argv.slice(2);
-const plan = JSON.parse(planText);
-const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-  "--disable-component-update", "--disable-sync"];
 const MARGIN = 4; // pixels around a node; the badge above it stays out
 
-const report = {};
-const browser = await chromium.launch({ executablePath, args: FLAGS });
-const page = await browser.newPage({ viewport: { width: 1400, height: 1100 } });
-page.setDefaultTimeout(400_000);
-try {
-  // A first start shows the template dialog, sooner or later.
-  await page.request.post(`${address}/api/settings`, { data: { "Comfy.TutorialCompleted": true } });
-  await page.goto(address);
-  await page.waitForFunction(() => window.app?.graph && window.app?.extensionManager && window.LiteGraph);
-  await page.waitForFunction((name) => name in window.LiteGraph.registered_node_types, "SaeuronUnlearn");
+let page, folder;
+
+export default async function (openPage, plan, pictures) {
+  [page, folder] = [openPage, pictures];
   for (const { workflow, run, nodes } of plan.examples) {
     await page.evaluate((saved) => window.app.loadGraphData(saved), workflow);
     if (run) await runGraph();
@@ -38,11 +23,8 @@ try {
     }, type);
     await keep(type);
   }
-} catch (error) {
-  report.failed = String(error.stack ?? error);
+  return {};
 }
-writeFileSync(join(folder, "report.json"), JSON.stringify(report));
-await browser.close();
 
 async function runGraph() {
   await page.evaluate(() => new Promise((resolve, reject) => {

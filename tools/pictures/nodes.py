@@ -8,10 +8,10 @@ from typing import Any
 
 from PIL import Image
 
-from tools.build_workflows import FOLDER as EXAMPLES
 from tools.host.browser import FOLDER, drive
 from tools.host.server import ComfyServer
 from tools.pictures.outputs import HELP_PICTURES, save
+from tools.workflows.prompts import FOLDER as EXAMPLES
 
 WITH_RUN = ("unlearn_miniature", "feature_set_by_hand")
 WITHOUT_RUN = ("feature_heatmap", "compute_feature_set", "sweep_multiplier", "unlearn_several_concepts")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tools.workflow_format import NOTE, From, Node
+from tools.workflows.description import NOTE, From, Node
 
 LOADERS_WIDTH, PICTURES_WIDTH = 420, 280
 

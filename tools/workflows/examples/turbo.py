@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tools.workflow_format import Column, From, Node
+from tools.workflows.description import Column, From, Node
 
 from .parts import LOADERS_WIDTH, MODEL, NEGATIVE, PICTURES_WIDTH, VAE, note, picture, prompt, unlearn
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from saeuron.features.feature_set import FeatureSet
 from tools.miniature.build_feature_sets import folder_of
-from tools.workflow_format import Column, From, Node
+from tools.workflows.description import Column, From, Node
 
 from .miniature import (
     CATS_MULTIPLIER,

@@ -9,7 +9,7 @@ from saeuron.miniature.loading import PROMPTS_FOLDER
 from saeuron.prompts import read_prompts
 from tools.host.unpack import REPOSITORY
 from tools.miniature.build_feature_sets import folder_of
-from tools.workflow_format import Column, From, Node
+from tools.workflows.description import Column, From, Node
 
 from .parts import (
     CLIP,

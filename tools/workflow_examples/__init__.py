@@ -1,1 +1,0 @@
-"""What is in each example workflow."""

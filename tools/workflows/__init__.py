@@ -1,0 +1,1 @@
+"""The example workflows: described in `examples`, built and exported by the real front end, read back as prompts."""
