@@ -10,6 +10,7 @@ from .evaluation import SaeuronLoadClassifier, SaeuronRetainAccuracy, SaeuronUnl
 from .feature_report import SaeuronFeatureReport
 from .feature_sets import SaeuronLoadFeatureSet, SaeuronSaveFeatureSet, SaeuronSelectFeatures
 from .find import SaeuronFeaturesByIndex, SaeuronFindFeatures
+from .forget import SaeuronForget
 from .heatmap import SaeuronFeatureExamples, SaeuronFeatureHeatmap
 from .host.checking import checked
 from .load import SaeuronLoadMiniature, SaeuronLoadSAE
@@ -31,6 +32,7 @@ class SaeuronExtension(ComfyExtension):
             SaeuronSaveFeatureSet,
             SaeuronUnlearn,
             SaeuronReplace,
+            SaeuronForget,
             SaeuronLoadMiniature,
             SaeuronLoadClassifier,
             SaeuronUnlearningAccuracy,

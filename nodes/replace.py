@@ -8,11 +8,10 @@ from comfy_api.v0_0_2 import io
 from torch import Tensor
 
 from ..saeuron.edits.replace import FARTHEST, ON_POSITIVE, Replacement
-from ..saeuron.errors import SaeuronError
 from ..saeuron.features.feature_set import FeatureSet
 from ..saeuron.figures.tables import with_note
 from .host.model import add_replacement
-from .host.replacing import ReplacementPatch
+from .host.replacing import ReplacementPatch, text_of
 from .host.runs import Preview, node_id_of, show_text
 from .host.sockets import CATEGORY, FEATURE_SET, SAE, HostedSAE, region_of
 from .host.unet import find_site, fit_note
@@ -106,13 +105,3 @@ class SaeuronReplace(io.ComfyNode):
             Preview(node_id_of(cls), text, "Replace Concept"),
         )
         return io.NodeOutput(add_replacement(model, patch), ui=show_text(cls, text))
-
-
-def text_of(conditioning: Any, name: str) -> Tensor:
-    """The encoded text [1, s, c] of a CONDITIONING that is a single prompt. Errors: `SaeuronError` for others."""
-    if len(conditioning) != 1 or conditioning[0][0].shape[0] != 1:
-        raise SaeuronError(
-            f"The input {name} holds {len(conditioning)} prompts; connect a CLIP Text Encode with one short text."
-        )
-    text: Tensor = conditioning[0][0]
-    return text

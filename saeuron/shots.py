@@ -16,6 +16,11 @@ class Shot(NamedTuple):
     prompt: str
     seed: int
 
+    @property
+    def name(self) -> str:
+        """Another one for every picture, the same whenever it is drawn."""
+        return f"{self.seed} {self.prompt}"
+
 
 class Pipeline(Protocol):
     def draw_batches(

@@ -97,16 +97,14 @@ class BatchSampler:
         most = MAX_BATCH if at_once is None else at_once
         self._batch = max(1, min(most, PIXELS // (settings.width * settings.height)))
 
-    def run(self, model: Any, shots: Sequence[Shot], skip: int = 0) -> Iterator[tuple[list[int], Tensor]]:
-        """Places in `shots` and their latents [b, 4, h, w], batch after batch, every shot once.
+    def run(self, model: Any, shots: Sequence[Shot]) -> Iterator[tuple[list[int], Tensor]]:
+        """Places in `shots` and their latents [b, 4, h, w], batch after batch, every shot once."""
+        for places in self.batches(shots):
+            yield places, self.sample(model, [shots[place] for place in places])
 
-        `skip` batches are left out at the beginning: they were drawn in an earlier run.
-        """
-        for number, places in enumerate(self.batches(shots)):
-            if number < skip:
-                self._done += len(places)
-            else:
-                yield places, self.sample(model, [shots[place] for place in places])
+    def skip(self, pictures: int) -> None:
+        """Leave out a batch that was drawn in an earlier run."""
+        self._done += pictures
 
     def batches(self, shots: Sequence[Shot]) -> Iterator[list[int]]:
         """Places of shots that are to be drawn together, every shot once.

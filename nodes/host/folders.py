@@ -13,6 +13,7 @@ import folder_paths
 from ...saeuron.errors import SaeuronError
 from ...saeuron.evaluation.unlearncanvas import SUFFIXES
 from ...saeuron.files import broken_link, resolve_inside
+from ...saeuron.prompts import read_prompts
 from ...saeuron.sae.labels import labels_path
 from ...saeuron.sae.layouts import find_files, is_sae, layout_of_weights
 
@@ -125,6 +126,11 @@ def find_classifier(name: str) -> Path:
         raise SaeuronError(_missing("classifier", name, CLASSIFIERS, list_classifiers()))
     path = next((path for path in there if path.is_file() or _is_classifier(path)), there[0])
     return path.parent if path.name == _CLASSIFIER_FILES[-1] else path
+
+
+def read_other_prompts() -> list[str]:
+    """The shipped prompts that Forget compares a concept with."""
+    return read_prompts(_SHIPPED[FEATURE_SETS] / "others.txt")
 
 
 def own_feature_set(name: str) -> Path:

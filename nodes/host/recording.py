@@ -13,15 +13,10 @@ from .drawing import BatchSampler
 from .inputs import SamplingSettings
 from .model import Recorder, add_recorder
 from .sockets import HostedSAE
-from .unet import Site, find_site
+from .unet import find_site
 
 Keep = Callable[[float, SparseCodes], None]
 """Noise level, codes [B, h, w, k]."""
-
-
-def with_recorder(model: Any, site: Site, sae: HostedSAE, keep: Keep) -> Any:
-    """A clone of `model` that hands the codes of the positive rows to `keep`; edits already on `model` are seen."""
-    return add_recorder(model, Recorder(site, sae, lambda call, rows, codes: keep(call.sigma, codes)))
 
 
 def record_pictures(
@@ -40,6 +35,7 @@ def record_pictures(
     sampler = BatchSampler(model, clip, settings, len(shots), at_once=1)
     latents: dict[int, Tensor] = {}
     for (place,) in sampler.batches(shots):
-        recording = with_recorder(model, site, sae, keepers[place])
-        latents[place] = sampler.sample(recording, [shots[place]])
+        keep = keepers[place]
+        recorder = Recorder(site, sae, lambda call, _, codes, keep=keep: keep(call.sigma, codes))
+        latents[place] = sampler.sample(add_recorder(model, recorder), [shots[place]])
     return [latents[place] for place in range(len(shots))]

@@ -20,6 +20,7 @@ from ...saeuron.edits.cross_attention import KeysValues, keys_values
 from ...saeuron.edits.masks import resize
 from ...saeuron.edits.replace import Replacement, Touched, detect, replace_tokens, token_mask, touched_tokens
 from ...saeuron.edits.where import row_weights
+from ...saeuron.errors import SaeuronError
 from ...saeuron.figures.tables import replaced_table
 from ...saeuron.sae.model import read_tokens
 from .hook import Hook, run_hooks
@@ -40,6 +41,14 @@ class ReplacementPatch:
     concept: Tensor
     instead: Tensor
     preview: Preview | None = None
+
+
+def text_of(conditioning: Any, name: str) -> Tensor:
+    """The encoded text [1, s, c] of a CONDITIONING that is a single prompt. Errors: `SaeuronError` for others."""
+    if len(conditioning) != 1 or conditioning[0][0].shape[0] != 1:
+        raise SaeuronError(f"{name!r} holds {len(conditioning)} prompts; connect a CLIP Text Encode with a short text.")
+    text: Tensor = conditioning[0][0]
+    return text
 
 
 class Part(NamedTuple):

@@ -8,7 +8,7 @@ prompts, merged in any order, keep the same ones as a single pass.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -81,6 +81,11 @@ class KeptPictures:
     def codes(self) -> list[SparseCodes]:
         """Each picture's codes, float32 and int64 [t, k], in an order that has nothing to do with what they show."""
         return [SparseCodes(values.float(), indices.long()) for _, (values, indices) in sorted(self._pictures.items())]
+
+    def named(self, names: Iterable[str]) -> dict[str, SparseCodes]:
+        """The codes, float32 and int64 [t, k], of those of `names` that are kept."""
+        kept = {name: self._pictures[_key(name)] for name in names if _key(name) in self._pictures}
+        return {name: SparseCodes(own.values.float(), own.indices.long()) for name, own in kept.items()}
 
     def tensors(self) -> dict[str, Tensor]:
         """What a file holds, `TENSORS`; nothing if there are no pictures."""

@@ -119,6 +119,13 @@ class ActivationStatistics:
         self.fired_images[step] += once_per_image.bincount(minlength=n)
         self.images[step] += images
 
+    def of_pictures(self, names: Sequence[str]) -> ActivationStatistics:
+        """Statistics of the first step alone, of those of the pictures `names` whose codes are kept."""
+        chosen = ActivationStatistics(self.sae, self.sigmas[:1], self.sampling, self.concept)
+        for name, codes in self.pictures.named(names).items():
+            chosen.add(self.sigmas[0], SparseCodes(codes.values[None], codes.indices[None]), [name])
+        return chosen
+
     def check_comparable(self, other: ActivationStatistics) -> None:
         """Errors: `SaeuronError` naming both if they are of different SAEs or schedules."""
         if self.sae != other.sae:

@@ -18,6 +18,9 @@ class BaseModel:
     family: str
     model_channels: int
 
+    size: int
+    """Pixels along each side of the pictures it was trained to draw."""
+
     alike: str
     """Models of the same family and width, which nothing in their weights tells apart; empty if there are no others."""
 
@@ -25,10 +28,10 @@ class BaseModel:
 BASE_MODELS = {
     model.name: model
     for model in (
-        BaseModel("sdxl-turbo", "sdxl", 320, "SDXL-Turbo, SDXL or a fine-tune of them"),
-        BaseModel("sdxl", "sdxl", 320, "SDXL, SDXL-Turbo or a fine-tune of them"),
-        BaseModel("sd15", "sd15", 320, "SD 1.5, SD 1.4 or a fine-tune of them"),
-        BaseModel("saeuron-miniature", "sdxl", 64, ""),
+        BaseModel("sdxl-turbo", "sdxl", 320, 512, "SDXL-Turbo, SDXL or a fine-tune of them"),
+        BaseModel("sdxl", "sdxl", 320, 1024, "SDXL, SDXL-Turbo or a fine-tune of them"),
+        BaseModel("sd15", "sd15", 320, 512, "SD 1.5, SD 1.4 or a fine-tune of them"),
+        BaseModel("saeuron-miniature", "sdxl", 64, 192, ""),
     )
 }
 

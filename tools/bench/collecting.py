@@ -35,12 +35,7 @@ class Collecting:
         self._run(self._sampler(), self._model)
 
     def collect(self) -> None:
-        identity, sampler = self._sae.identity, self._sampler()
-        site = pack("nodes.host.unet").find_site(self._model, identity)
-        library = pack("saeuron.features.statistics")
-        statistics = library.ActivationStatistics(identity, sampler.sigmas[:-1].tolist(), {})
-        with_recorder = pack("nodes.host.recording").with_recorder
-        self._run(sampler, with_recorder(self._model, site, self._sae, statistics.add))
+        pack("nodes.host.collecting").collect(self._model, self._clip, self._sae, self._settings, self._shots)
 
     def _run(self, sampler: Any, model: Any) -> None:
         for _ in sampler.run(model, self._shots):
