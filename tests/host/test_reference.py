@@ -27,12 +27,13 @@ def assert_near(a: torch.Tensor, b: torch.Tensor, tolerance: float = RELATIVE) -
 def make(sae):
     """A `ReferencePipeline` of the miniature with some settings."""
     model = pack("saeuron.reference.miniature").load_miniature()
-    library = pack("saeuron.reference.pipeline")
+    pipeline = pack("saeuron.reference.pipeline").ReferencePipeline
+    settings_of = pack("saeuron.reference.sampling").ReferenceSettings
     loaded = pack("saeuron.sae.files").load_sae(
         pack("nodes.host.folders").find_sae("miniature-up_blocks.0.attentions.1.safetensors")
     )
     assert loaded.identity == sae.identity
-    return lambda **settings: library.ReferencePipeline(model, loaded, library.ReferenceSettings(**settings))
+    return lambda **settings: pipeline(model, loaded, settings_of(**settings))
 
 
 def shot_of(seed: int = 5, text: str = TEXT):
@@ -45,7 +46,11 @@ class Kept(list):
     def __init__(self, edit=None) -> None:
         self._edit = edit
 
-    def reader(self, call):
+    def sample(self, pipeline, shots):
+        """Latents of `pipeline`."""
+        return pipeline.sampler.sample(shots, lambda call, unet: unet({pipeline.hookpoint: self._reader(call)}))
+
+    def _reader(self, call):
         def read(block_input, block_output):
             edited = block_output if self._edit is None else self._edit(call, block_input, block_output)
             self.append([x.permute(0, 3, 1, 2).clone() for x in (block_input, block_output, edited)])
@@ -57,7 +62,7 @@ class Kept(list):
 @pytest.mark.parametrize("cfg", [1.0, 2.0])
 def test_nnsight_reads_at_the_hookpoint_what_the_hosts_hook_reads(miniature, make, cfg):
     kept = Kept()
-    latents = make(cfg=cfg).sample([shot_of()], kept.reader)
+    latents = kept.sample(make(cfg=cfg), [shot_of()])
     with Spy(miniature[0]) as spy:
         expected = sample(miniature, miniature[0], Shot(cfg=cfg))
     assert len(kept) == len(spy.outputs) == 4
@@ -71,7 +76,7 @@ def test_an_edited_step_is_the_hosts(miniature, sae, cats, make, mode):
     multiplier, pipeline = MULTIPLIERS[mode], make()
     intervention = pack("saeuron.edits.intervention").Intervention(cats, multiplier, mode)
     kept = Kept(partial(apply_edits(), pipeline.loaded.sae, pipeline.loaded.identity.kind, [intervention]))
-    pipeline.sample([shot_of()], kept.reader)
+    kept.sample(pipeline, [shot_of()])
     with Spy(miniature[0]) as spy:
         sample(miniature, unlearn(miniature[0], sae, cats, multiplier, mode=mode), Shot())
     assert not torch.equal(kept[0][1], kept[0][2]), "nothing was edited"
@@ -84,7 +89,7 @@ def test_an_edit_of_one_half_is_the_hosts_and_leaves_the_other_half_alone(miniat
     multiplier, pipeline = MULTIPLIERS[mode], make(cfg=2.0)
     intervention = pack("saeuron.edits.intervention").Intervention(cats, multiplier, mode, when=when_of(halves))
     kept = Kept(partial(apply_edits(), pipeline.loaded.sae, pipeline.loaded.identity.kind, [intervention]))
-    pipeline.sample([shot_of()], kept.reader)
+    kept.sample(pipeline, [shot_of()])
     with Spy(miniature[0]) as spy:
         sample(miniature, unlearn(miniature[0], sae, cats, multiplier, mode=mode, halves=halves), Shot(cfg=2.0))
     output, edited = kept[0][1:]

@@ -15,7 +15,8 @@ from saeuron.errors import SaeuronError
 from saeuron.features.feature_set import Feature, FeatureSet, FeatureStep
 from saeuron.features.selection import SelectionSettings, select_features
 from saeuron.reference.models import load_sdxl, model_of
-from saeuron.reference.pipeline import ReferencePipeline, ReferenceSettings
+from saeuron.reference.pipeline import ReferencePipeline
+from saeuron.reference.sampling import ReferenceSettings
 from saeuron.sae.files import LoadedSAE, save_sae
 from saeuron.sae.formats import Placement
 from saeuron.sae.model import SAEIdentity
