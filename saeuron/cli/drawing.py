@@ -70,13 +70,20 @@ def _generate(arguments: Namespace) -> Result:
 
     rows = _write(arguments.output / "before", shots, pipeline.draw(shots))
     after = _write(arguments.output / "after", shots, pipeline.draw(shots, [edit], watch))
-    for place, decision in decisions.items():
-        mask = None if decision.mask is None else decision.mask.tolist()
-        after[place] |= {"found": decision.share, "mask": mask}
     text = f"{len(shots)} pictures each in before and after in {arguments.output}"
     if replacing:
+        for place, row in enumerate(after):
+            row |= _where(decisions.get(place))
+    if decisions:
         text += "\n" + replaced_table([(place, 0, d.share, d.mask is not None) for place, d in decisions.items()])
     return Result({"pictures": rows + after}, text)
+
+
+def _where(decision: Decision | None) -> dict[str, Any]:
+    """What was found in a picture and where it was replaced; None where that was not looked for, at strength 0."""
+    if decision is None:
+        return {"found": None, "mask": None}
+    return {"found": decision.share, "mask": None if decision.mask is None else decision.mask.tolist()}
 
 
 def _write(folder: Path, shots: Sequence[Shot], pictures: np.ndarray) -> list[dict[str, Any]]:

@@ -132,12 +132,12 @@ def test_steering_is_the_hosts(miniature, sae):
 
 @pytest.mark.parametrize("replaced", [False, True])
 def test_a_run_that_begins_from_a_picture_is_the_hosts(miniature, sae, cats, replaced):
-    pipeline, step = reference_pipeline(), 1
-    picture = pipeline.sample(shots_of(PROMPTS[0]))
-    edits = [reference_replacement(cats, CATS)] if replaced else []
+    pipeline, step, text = reference_pipeline(), 1, PROMPTS[0][0]
+    picture, shots = pipeline.sample(shots_of((text, 5))), shots_of((text, 8))
     start = pack("saeuron.reference.sampling").Start(picture, step)
-    drawn = pipeline.sample(shots_of(("a cat in twemoji style", 8)), edits, start)
+    drawn = pipeline.sample(shots, [reference_replacement(cats, CATS)] if replaced else [], start)
     model = replace(*miniature[:2], sae, cats, *CATS) if replaced else miniature[0]
     sigmas = torch.tensor([*pipeline.sigmas[step:], 0.0])
-    expected = sample(miniature, model, Shot(seed=8), sigmas=sigmas, latent=picture / 0.13025)
+    expected = sample(miniature, model, Shot(seed=8), text, sigmas, picture / 0.13025)
     assert_near(drawn, expected * 0.13025, 1e-3)
+    assert torch.equal(drawn, pipeline.sample(shots, start=start)) != replaced

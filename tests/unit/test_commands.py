@@ -15,6 +15,7 @@ from saeuron.features.feature_set import FeatureSet
 from saeuron.reference import PACKAGES
 from saeuron.sae.files import load_sae
 from saeuron.sae.formats import Placement
+from tools.host.unpack import REPOSITORY
 from tools.sae_files import write_unbox
 
 COMMANDS = ("inspect", "collect", "select", "generate", "sweep", "evaluate", "convert", "download", "reproduce")
@@ -78,6 +79,32 @@ def test_statistics_features_pictures_and_their_judgement(run, tmp_path):
     points = run("sweep", tmp_path / "cats.txt", "--others", others, "--multipliers=-1,-20", *JUDGE, *drawing)["points"]
     assert [point["multiplier"] for point in points] == [None, -1, -20]
     assert all(point["retained_accuracy"] in (0, 1) for point in points)
+
+
+def test_generate_replaces_and_says_where(run, tmp_path):
+    from PIL import Image
+
+    (tmp_path / "prompts.txt").write_text("a cat in twemoji style\na tower in gray style\n")
+    features = REPOSITORY / "feature_sets" / "miniature" / "cats.json"
+    words = ("generate", tmp_path / "prompts.txt", "--output", tmp_path, "--features", features, *QUICK)
+    words += ("--replace", "a cat -> a dog")
+    pictures = run(*words, "--json")["pictures"]
+    assert ["mask" in picture for picture in pictures] == [False, False, True, True]
+    cat, tower = pictures[2:]
+    assert cat["found"] > 0.05 and np.asarray(cat["mask"]).shape == (6, 6) and np.max(cat["mask"]) == 1
+    assert tower["found"] <= 0.05 and tower["mask"] is None
+    drawn = [np.asarray(Image.open(picture["picture"])) for picture in pictures]
+    assert not np.array_equal(drawn[0], drawn[2]) and np.array_equal(drawn[1], drawn[3])
+    off = run(*words, "--strength", "0", "--json")["pictures"]
+    assert [(picture["found"], picture["mask"]) for picture in off[2:]] == [(None, None)] * 2
+    assert "from 0 to 1" in run(*words, "--strength", "2")
+    assert "as a cat -> a dog" in run(*words[:-1], "a cat")
+
+
+def test_generate_takes_one_edit(tmp_path):
+    for words in ((), ("--multiplier", "-1", "--replace", "a cat -> a dog")):
+        with pytest.raises(SystemExit):
+            main(["generate", "prompts.txt", "--output", str(tmp_path), "--features", "cats.json", *words])
 
 
 def test_reproduce_prints_three_tables(capsys):

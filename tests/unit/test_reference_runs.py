@@ -147,6 +147,32 @@ def test_a_replacement_acts_and_one_that_is_off_or_closed_changes_no_bit(load, c
     assert np.array_equal(pipeline.draw(SHOTS), plain), "something of the last run is left"
 
 
+def drawn_by_hand(pipeline: ReferencePipeline, model, concept: str, instead: str) -> torch.Tensor:
+    """Latents with ``attn(x, T) + attn(x, A) - attn(x, C)`` at all tokens, by torch's own hooks and whole answers."""
+    texts = model.encode([instead, concept])[0].split(1)
+
+    def answer_otherwise(layer, given, answer):
+        a, c = (layer.forward(given[0], text.expand(len(answer), -1, -1)) for text in texts)
+        return answer + a - c
+
+    layers = [module for name, module in model.unet.named_modules() if name.endswith(".attn2")]
+    handles = [layer.register_forward_hook(answer_otherwise) for layer in layers]
+    pipeline.sampler._unet = lambda _readers, *args, **kwargs: model.unet(*args, **kwargs, return_dict=False)[0]
+    try:
+        return pipeline.sample(SHOTS)
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@pytest.mark.parametrize("size", [{}, {"width": 72, "height": 104}])
+def test_an_open_gate_draws_what_the_formula_says_at_any_size(load, model, size):
+    found = load(steps=2, **size).sample(SHOTS, [replacing()])
+    expected = drawn_by_hand(load(steps=2, **size), model, "a cat", "a red house")
+    torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
+    assert (expected - load(steps=2, **size).sample(SHOTS)).abs().max() > 0.1, "the texts answer alike"
+
+
 def test_every_decision_is_told_with_its_place_whatever_the_batch(load):
     decisions, opened, closed = [], replacing(), replacing(gate=1.0)
     load(steps=2, batch=2).draw(SHOTS, [opened, closed], lambda *decision: decisions.append(decision))
