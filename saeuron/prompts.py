@@ -1,4 +1,4 @@
-"""What people type into nodes and lists: prompts one a line with # for comments, labels, exchanges, multipliers."""
+"""What people type into nodes and lists: prompts one a line with # for comments, labels, multipliers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from .files import read_text
 MAX_BYTES = 4 << 20
 MAX_MULTIPLIERS = 50
 BYTE_ORDER_MARK = "\ufeff"
-ARROW = "->"
 
 
 def parse_prompts(text: str) -> list[str]:
@@ -48,17 +47,6 @@ def split_labels(lines: Sequence[str], label: Callable[[str], str]) -> tuple[lis
             raise SaeuronError(f"{problem} {error}") from error
         prompts.append(prompt)
     return labels, prompts
-
-
-def parse_exchange(text: str) -> tuple[str, str]:
-    """A concept and what is to stand in its place, of a text like ``a cat -> a dog``.
-
-    Errors: `SaeuronError` unless there is one arrow with a prompt on both sides.
-    """
-    concept, *others = (part.strip() for part in text.split(ARROW))
-    if not concept or len(others) != 1 or not others[0]:
-        raise SaeuronError(f"Write what to replace and what with as a cat {ARROW} a dog; found {text[:80]!r}.")
-    return concept, others[0]
 
 
 def parse_multipliers(text: str) -> list[float]:

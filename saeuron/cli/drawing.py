@@ -38,7 +38,7 @@ def add_commands(commands: Any) -> None:
     generate.add_argument("--output", type=Path, required=True, help="a folder; before/ and after/ are made in it")
     edit = generate.add_mutually_exclusive_group(required=True)
     edit.add_argument("--multiplier", type=float, help="turn the features down: gamma; below 0 removes")
-    edit.add_argument("--replace", metavar="TEXT", help="draw another thing where they fire, like 'a cat -> a dog'")
+    edit.add_argument("--replace", metavar="TEXT", help="draw another thing where they fire, like 'cat -> dog'")
     generate.add_argument("--seeds", type=int, default=1, help="pictures for each prompt")
     add_intervention(generate)
     add_replacement(generate)

@@ -11,7 +11,7 @@ from ..edits.intervention import MODES, RULES, Intervention
 from ..edits.replace import Replacement
 from ..errors import SaeuronError
 from ..features.feature_set import FeatureSet
-from ..prompts import parse_exchange
+from ..features.forgetting import parse_concepts, with_article
 from ..reference.replacing import ReferenceReplacement
 from ..sae.files import LoadedSAE, load_sae
 from ..sae.formats import Placement
@@ -84,8 +84,11 @@ def intervention_of(arguments: argparse.Namespace, multiplier: float) -> Interve
 
 
 def replacement_of(arguments: argparse.Namespace) -> ReferenceReplacement:
-    """What ``--replace`` asks for."""
-    concept, instead = parse_exchange(arguments.replace)
+    """What ``--replace`` asks for. Errors: `SaeuronError` unless it is one concept and what is to stand there."""
+    asked, *more = parse_concepts(arguments.replace)
+    if more or not asked.instead:
+        raise SaeuronError(f"Write after --replace one thing and what to draw instead; found {arguments.replace!r}.")
+    concept, instead = map(with_article, asked)
     feature_set = FeatureSet.load(arguments.features)
     how = arguments.strength, arguments.sensitivity, arguments.growth, arguments.feather
     return ReferenceReplacement(Replacement(feature_set, *how), concept, instead)

@@ -87,7 +87,7 @@ def test_generate_replaces_and_says_where(run, tmp_path):
     (tmp_path / "prompts.txt").write_text("a cat in twemoji style\na tower in gray style\n")
     features = REPOSITORY / "feature_sets" / "miniature" / "cats.json"
     words = ("generate", tmp_path / "prompts.txt", "--output", tmp_path, "--features", features, *QUICK)
-    words += ("--replace", "a cat -> a dog")
+    words += ("--replace", "cat -> dog")
     pictures = run(*words, "--json")["pictures"]
     assert ["mask" in picture for picture in pictures] == [False, False, True, True]
     cat, tower = pictures[2:]
@@ -98,7 +98,8 @@ def test_generate_replaces_and_says_where(run, tmp_path):
     off = run(*words, "--strength", "0", "--json")["pictures"]
     assert [(picture["found"], picture["mask"]) for picture in off[2:]] == [(None, None)] * 2
     assert "from 0 to 1" in run(*words, "--strength", "2")
-    assert "as a cat -> a dog" in run(*words[:-1], "a cat")
+    for not_one in ("cat", "cat -> dog\ntower -> tree"):
+        assert "one thing and what to draw instead" in run(*words[:-1], not_one)
 
 
 def test_generate_takes_one_edit(tmp_path):

@@ -1,4 +1,4 @@
-"""What people type: labels before prompts, exchanges, lists of multipliers."""
+"""What people type: labels before prompts, lists of multipliers."""
 
 from __future__ import annotations
 
@@ -10,14 +10,7 @@ from hypothesis import strategies as st
 
 from saeuron.errors import SaeuronError
 from saeuron.evaluation.sweep import subjects_of
-from saeuron.prompts import (
-    MAX_MULTIPLIERS,
-    parse_exchange,
-    parse_multipliers,
-    parse_prompts,
-    read_prompts,
-    split_labels,
-)
+from saeuron.prompts import MAX_MULTIPLIERS, parse_multipliers, parse_prompts, read_prompts, split_labels
 
 KNOWN = ("dogs", "towers")
 
@@ -53,19 +46,6 @@ def test_what_stands_before_a_bar_is_a_label_only_if_the_classifier_knows_it(lin
 def test_without_a_classifier_a_bar_is_a_part_of_the_prompt(line):
     subjects = subjects_of(parse_prompts(line), parse_prompts(line), 1, 0, None)
     assert [shot.prompt for shot in (*subjects.concept, *subjects.others)] == [line, line]
-
-
-@pytest.mark.parametrize("text", ["a cat -> a dog", "a cat->a dog", "  a cat  ->\ta dog\n"])
-def test_an_exchange_has_two_sides(text):
-    assert parse_exchange(text) == ("a cat", "a dog")
-
-
-@pytest.mark.parametrize(
-    "text", ["", "a cat", "->", "a cat ->", "-> a dog", "a cat -> a dog -> a bird", "a cat > a dog"]
-)
-def test_an_exchange_without_two_sides_is_refused(text):
-    with pytest.raises(SaeuronError, match="Write what to replace and what with as a cat -> a dog; found"):
-        parse_exchange(text)
 
 
 def test_byte_order_marks_are_left_out(tmp_path):
