@@ -36,8 +36,8 @@ class SaeuronUnlearn(io.ComfyNode):
                     max=10.0,
                     step=0.5,
                     display_mode=io.NumberDisplay.slider,
-                    tooltip="Below 0 the concept is pushed away; the lower, the stronger. With the rule relative it is in "
-                    "percent and means the same for every SAE and concept: start at -50. With the other rules the "
+                    tooltip="Below 0 the concept is pushed away; the lower, the stronger. With the rule relative it is "
+                    "in percent and means the same for every SAE and concept: start at -50. With the other rules the "
                     "right value differs; the node shows what each feature is multiplied by.",
                 ),
                 io.Combo.Input(
