@@ -96,7 +96,7 @@ def test_errors_of_an_edit_come_through(miniature, compiler, sae, cats, monkeypa
     def fail(*_: object) -> None:
         raise errors.SaeuronError("planted")
 
-    monkeypatch.setattr(pack("nodes.host.model"), "intervene", fail)
+    monkeypatch.setattr(pack("nodes.host.model"), "apply_edits", fail)
     with pytest.raises(errors.SaeuronError, match="planted"):
         sample(miniature, patched, SHOT)
     assert not hooked_blocks(miniature[0])
