@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -76,25 +75,3 @@ def test_interrupt_ends_a_run(server: ComfyServer) -> None:
 def test_server_that_cannot_start_says_why() -> None:
     with pytest.raises(ServerError, match="unrecognized arguments: --no-such-option"):
         ComfyServer(with_pack=False, extra_args=["--no-such-option"]).__enter__()
-
-
-def test_pack_that_cannot_be_imported_says_why(tmp_path: Path) -> None:
-    (tmp_path / "__init__.py").write_text("raise RuntimeError('for the test')", encoding="utf-8")
-    with pytest.raises(ServerError, match="RuntimeError: for the test"):
-        ComfyServer(pack_path=tmp_path, pack_name="Päck-mit.Punkt").__enter__()
-
-
-def test_folder_of_any_name_is_loaded_through_its_link(tmp_path: Path) -> None:
-    (tmp_path / "__init__.py").write_text(
-        "from .part import Node\nNODE_CLASS_MAPPINGS = {'HarnessNode': Node}\n", encoding="utf-8"
-    )
-    (tmp_path / "part.py").write_text(
-        "class Node:\n    INPUT_TYPES = lambda: {'required': {}}\n    RETURN_TYPES = ()\n    FUNCTION = 'run'\n",
-        encoding="utf-8",
-    )
-    (tmp_path / "example_workflows").mkdir()
-    (tmp_path / "example_workflows" / "first.json").write_text("{}", encoding="utf-8")
-    with ComfyServer(pack_path=tmp_path, pack_name="Comfy-Päck 脳") as server:
-        assert "HarnessNode" in server.object_info()
-        assert server.get("/workflow_templates") == {"Comfy-Päck 脳": ["first"]}
-        assert server.import_seconds() < 5
