@@ -217,9 +217,7 @@ class HostPipeline:
         self._site = find_site(model, sae.identity)
         self._sampler = BatchSampler(model, clip, settings, pictures, negative)
 
-    def draw_batches(
-        self, shots: Sequence[Shot], edits: Sequence[Edit] = ()
-    ) -> Iterator[tuple[list[int], np.ndarray]]:
+    def draw_batches(self, shots: Sequence[Shot], edits: Sequence[Edit] = ()) -> Iterator[tuple[list[int], np.ndarray]]:
         """As `Pipeline.draw_batches`; prompts of different lengths may be mixed."""
         model = self._model
         for edit in edits:

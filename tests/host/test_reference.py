@@ -34,7 +34,7 @@ def test_nnsight_reads_at_the_hookpoint_what_the_hosts_hook_reads(miniature, mak
     latents = kept.sample(make(cfg=cfg), [shot_of()])
     with Spy(miniature[0]) as spy:
         expected = sample(miniature, miniature[0], Shot(cfg=cfg))
-    assert len(kept) == len(spy.outputs) == 4
+    assert len(kept) == len(spy.outputs) == 2
     assert_near(kept[0][0], spy.inputs[0])
     assert_near(kept[0][1], spy.outputs[0])
     assert_near(latents, expected * 0.13025, 1e-3)
@@ -61,10 +61,10 @@ def test_an_edit_of_one_half_is_the_hosts_and_leaves_the_other_half_alone(miniat
     kept.sample(pipeline, [shot_of()])
     with Spy(miniature[0]) as spy:
         sample(miniature, unlearn(miniature[0], sae, cats, multiplier, mode=mode, halves=halves), Shot(cfg=2.0))
-    output, edited = kept[0][1:]
-    changed = [not torch.equal(output[row], edited[row]) for row in range(2)]
+    changed = [any(not torch.equal(output[row], edited[row]) for _, output, edited in kept) for row in range(2)]
     assert changed == ([True, False] if halves == "negative" else [False, True])
-    assert_near(edited, spy.edited[0])
+    for (_, _, edited), expected in zip(kept, spy.edited, strict=True):
+        assert_near(edited, expected, 1e-3)  # a later step starts from what the one before rounded
 
 
 @pytest.mark.parametrize("halves", ["positive", "negative"])
@@ -90,9 +90,7 @@ def statistics(miniature, sae, make):
     """Of both paths, for the concept and for other prompts: {path: (concept, others)}."""
     model, clip, _ = miniature
     node = pack("nodes.statistics").SaeuronCollectStatistics
-    settings = {
-        "sampler_name": "euler", "scheduler": "sgm_uniform", "steps": 4, "cfg": 1.0, "width": 192, "height": 192,
-    }  # fmt: skip
+    settings = {"sampler_name": "euler", "scheduler": "sgm_uniform", "cfg": 1.0, **SAMPLING}
     with torch.inference_mode():
         host = tuple(node.execute(model, clip, sae, text, seed=5, **settings).result[0] for text in (TEXT, OTHER))
     return {"host": host, "reference": tuple(make().collect([shot_of(5, text)]) for text in (TEXT, OTHER))}

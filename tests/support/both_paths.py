@@ -12,6 +12,8 @@ from tools.pack import pack
 
 RELATIVE = 1e-4
 HOOKPOINT = "up_blocks.0.attentions.1"
+SIZES = {"steps": 2, "width": 128, "height": 128}
+"""As `Shot` has them."""
 
 
 @cache
@@ -22,17 +24,19 @@ def _miniature() -> tuple[Any, Any]:
 
 
 def reference_pipeline(**settings: Any) -> Any:
-    """A `ReferencePipeline` of the miniature."""
-    chosen = pack("saeuron.reference.sampling").ReferenceSettings(**settings)
+    """A `ReferencePipeline` of the miniature, with the sizes of `Shot` unless `settings` says otherwise."""
+    chosen = pack("saeuron.reference.sampling").ReferenceSettings(**{**SIZES, **settings})
     return pack("saeuron.reference.pipeline").ReferencePipeline(*_miniature(), chosen)
 
 
-def host_settings(cfg: float, steps: int = 4) -> Any:
+def host_settings(cfg: float, steps: int = 2) -> Any:
     """Those with which the host draws as the reference path does."""
-    return pack("nodes.host.inputs").SamplingSettings("euler", "sgm_uniform", steps, cfg, 192, 192)
+    return pack("nodes.host.inputs").SamplingSettings(
+        "euler", "sgm_uniform", steps, cfg, SIZES["width"], SIZES["height"]
+    )
 
 
-def host_pipeline(miniature: tuple, sae: Any, cfg: float, shots: int, negative: str = "", steps: int = 4) -> Any:
+def host_pipeline(miniature: tuple, sae: Any, cfg: float, shots: int, negative: str = "", steps: int = 2) -> Any:
     """A `HostPipeline` of `miniature`, MODEL, CLIP and VAE."""
     return pack("nodes.host.drawing").HostPipeline(*miniature, sae, host_settings(cfg, steps), shots, negative)
 

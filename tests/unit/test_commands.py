@@ -108,23 +108,6 @@ def test_generate_takes_one_edit(tmp_path):
             main(["generate", "prompts.txt", "--output", str(tmp_path), "--features", "cats.json", *words])
 
 
-def test_reproduce_prints_three_tables(capsys):
-    """With the published settings, but for the number of pictures."""
-    assert main(["reproduce", "--miniature", "--images", "1"]) == 0
-    printed = capsys.readouterr().out
-    features, accuracy, similarity = re.split(r"\n\n(?=[23]\. )", printed)
-    for concept in ("cats", "towers"):
-        assert f"{concept}: 5 features for saeuron-miniature at up_blocks.0.attentions.1" in features
-    assert "all steps" in features, "steps are pooled"
-    assert accuracy.splitlines()[1].split() == similarity.splitlines()[1].split() == ["multiplier", "cats", "towers"]
-    rows = [line.split() for line in accuracy.splitlines()[2:]]
-    assert [row[0] for row in rows] == ["off", "-0.001", "-0.1", "-3", "-5"]
-    assert {figure for row in rows for figure in row[1:]} <= {"0%", "100%"}, "of one picture each"
-    rows = [line.split() for line in similarity.splitlines()[2:]]
-    assert [row[0] for row in rows] == ["-0.5", "-1"]
-    assert all(0 < float(figure) <= 1 for row in rows for figure in row[1:])
-
-
 def test_without_a_network_it_says_what_to_download_and_where_to_put_it(run, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     message = run("reproduce", "--model", "nobody/sdxl-turbo", "--sae", MINIATURE_SAE)

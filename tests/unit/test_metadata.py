@@ -97,7 +97,7 @@ def test_a_link_to_a_file_or_a_heading_that_is_not_there_is_found(tmp_path: Path
 
 def test_what_makes_sense_of_a_checkout_is_named_in_the_readme() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert all(text in readme for text in ("git clone", "make demo", "make test", "pip install \".[reference]\""))
+    assert all(text in readme for text in ("git clone", "make demo", "make test", 'pip install ".[reference]"'))
 
 
 def test_every_node_has_a_help_page_with_a_picture_of_it() -> None:
