@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from support.both_paths import Kept, assert_near, assert_same_pictures, host_pipeline, reference_pipeline
+from support.both_paths import SIZES, Kept, assert_near, assert_same_pictures, host_pipeline, reference_pipeline
 from support.host_graph import Shot, Spy, sample, unlearn
 from tools.pack import pack
 
@@ -90,7 +90,7 @@ def statistics(miniature, sae, make):
     """Of both paths, for the concept and for other prompts: {path: (concept, others)}."""
     model, clip, _ = miniature
     node = pack("nodes.statistics").SaeuronCollectStatistics
-    settings = {"sampler_name": "euler", "scheduler": "sgm_uniform", "cfg": 1.0, **SAMPLING}
+    settings = {"sampler_name": "euler", "scheduler": "sgm_uniform", "cfg": 1.0, **SIZES}
     with torch.inference_mode():
         host = tuple(node.execute(model, clip, sae, text, seed=5, **settings).result[0] for text in (TEXT, OTHER))
     return {"host": host, "reference": tuple(make().collect([shot_of(5, text)]) for text in (TEXT, OTHER))}
