@@ -15,9 +15,8 @@ HELP = ROOT / "web" / "docs"
 PAGES = [ROOT / "README.md", *sorted(HELP.glob("*.md"))]
 DOCUMENTS = [
     ROOT / "CHANGELOG.md",
-    ROOT / "saeuron" / "miniature" / "CARD.md",
+    *sorted((ROOT / "saeuron").rglob("*.md")),
     *sorted((ROOT / "docs").rglob("*.md")),
-    *sorted((ROOT / "tests").rglob("*.md")),
 ]
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
