@@ -15,11 +15,11 @@ HELP = ROOT / "web" / "docs"
 PAGES = [ROOT / "README.md", *sorted(HELP.glob("*.md"))]
 DOCUMENTS = [
     ROOT / "CHANGELOG.md",
-    ROOT / "saeuron" / "miniature" / "CARD.md",
+    *sorted((ROOT / "saeuron").rglob("*.md")),
     *sorted((ROOT / "docs").rglob("*.md")),
-    *sorted((ROOT / "tests").rglob("*.md")),
 ]
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+PATH = re.compile(r"`((?:docs|nodes|saeuron|tests|tools|web)/[\w./-]+)`")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 LARGEST_PICTURE, ALL_PICTURES = 150_000, 1_600_000  # bytes
 
@@ -86,6 +86,12 @@ def anchors_of(page: Path) -> set[str]:
     """What GitHub makes of a page's headings."""
     headings = HEADING.findall(page.read_text(encoding="utf-8"))
     return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", [*PAGES, *DOCUMENTS], ids=lambda page: page.name)
+def test_every_path_that_is_named_exists(page: Path) -> None:
+    named = PATH.findall(page.read_text(encoding="utf-8"))
+    assert [path for path in named if not (ROOT / path).exists()] == []
 
 
 def test_a_link_to_a_file_or_a_heading_that_is_not_there_is_found(tmp_path: Path) -> None:
