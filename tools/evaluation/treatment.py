@@ -76,6 +76,22 @@ def sae_at(hookpoint: str) -> Any:
     return load_sae(hookpoint)
 
 
+def replace(feature_set: Any, concept: str, instead: str) -> Edit:
+    """Replace Concept's edit with the node's defaults, and the two texts. The feature set names its SAE."""
+
+    def on(parts: Parts) -> Any:
+        model, clip, _ = parts
+        patching, replacing = pack("nodes.host.model"), pack("nodes.host.replacing")
+        encoded = {text: clip.encode_from_tokens_scheduled(clip.tokenize(text)) for text in (concept, instead)}
+        texts = [replacing.text_of(encoded[text], text) for text in (concept, instead)]
+        sae = sae_at(feature_set.sae.hookpoint)
+        site = pack("nodes.host.unet").find_site(model, sae.identity)
+        replacement = pack("saeuron.edits.replace").Replacement(feature_set)
+        return patching.add_replacement(model, replacing.ReplacementPatch(site, sae, replacement, *texts))
+
+    return Edit({"replace": digest(feature_set.to_json()), "concept": concept, "instead": instead}, on)
+
+
 def unlearning(feature_sets: Sequence[Any], multipliers: Sequence[float], mode: str = "exact") -> Treatment:
     """Unlearn nodes in a chain."""
     return Treatment(tuple(unlearn(s, m, mode) for s, m in zip(feature_sets, multipliers, strict=True)))

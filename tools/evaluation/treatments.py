@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ from .plan import TEST, VALIDATION, Scale, own_shots, pair_shots, probes
 from .rivals.casteer import Vectors, casteer, fit
 from .rivals.nag import nag
 from .studio import Studio
-from .treatment import OFF, Edit, Parts, Treatment, unlearning
+from .treatment import OFF, Edit, Parts, Treatment, replace, unlearning
 
 MODES = ("exact", "seed", "saeuron-code")
 GUIDED_CFG = 2.0
@@ -41,7 +41,8 @@ def nothing_selected(studio: Studio, concept: Concept, mode: str) -> Treatment:
     feature_set = studio.feature_set(concept.name, decisive(concept))
     step = pack("saeuron.features.feature_set").FeatureStep
     steps = tuple(step(s.sigma, ()) for s in feature_set.steps)
-    return unlearning((replace(feature_set, concept="nothing", steps=steps, sampling={}, selection={}),), (0.0,), mode)
+    nothing = dataclasses.replace(feature_set, concept="nothing", steps=steps, sampling={}, selection={})
+    return unlearning((nothing,), (0.0,), mode)
 
 
 def random_features(studio: Studio, concept: Concept, multiplier: float) -> Treatment:
@@ -56,7 +57,7 @@ def random_features(studio: Studio, concept: Concept, multiplier: float) -> Trea
     rng = np.random.default_rng([RANDOM_SEED, *concept.name.encode()])
     drawn = sorted(int(i) for i in rng.choice(alive, size=min(len(selected), len(alive)), replace=False))
     features = tuple(library.Feature(i, mean_concept=float(mean[i]), mean_all=float(mean[i])) for i in drawn)
-    random = replace(feature_set, concept="random features", steps=(library.FeatureStep(None, features),))
+    random = dataclasses.replace(feature_set, concept="random features", steps=(library.FeatureStep(None, features),))
     return unlearning((random,), (multiplier,))
 
 
@@ -113,7 +114,7 @@ class Bench:
         """Treatment -> its row. Modes and controls are at the hookpoint that decides, the modes also at the published
         one."""
         rows = {"off": Row(self.figures(concept, OFF))}
-        for group in (self._modes, self._rivals, self._in_words):
+        for group in (self._modes, self._replacing, self._rivals, self._in_words):
             rows |= group(concept)
         return rows | self._controls(concept, rows["exact"].multiplier or 0.0)
 
@@ -125,6 +126,17 @@ class Bench:
             for mode in MODES:
                 treatment = partial(_at_multiplier, self.studio, concept, mode, hookpoint)
                 rows[mode + where] = self.chosen(concept, tried, treatment)
+        return rows
+
+    def _replacing(self, concept: Concept) -> dict[str, Row]:
+        """Methods that put something there instead; one setting for all concepts, so nothing is chosen."""
+        feature_set = self.studio.feature_set(concept.name, decisive(concept))
+        rows = {}
+        for way in WAYS:
+            label = instead_of(concept, way)
+            texts = phrase(concept), phrase(Concept(concept.domain, label))
+            treatment = Treatment((replace(feature_set, *texts),))
+            rows[f"replace, {way}"] = Row(self.figures(concept, treatment, instead=label))
         return rows
 
     def _rivals(self, concept: Concept) -> dict[str, Row]:
@@ -152,9 +164,7 @@ class Bench:
         rows = {}
         for way in WAYS:
             label = instead_of(concept, way)
-            rows[f"by hand, {way}"] = Row(
-                self.figures(concept, prompt_by_hand(concept, label), instead=label),
-            )
+            rows[f"by hand, {way}"] = Row(self.figures(concept, prompt_by_hand(concept, label), instead=label))
         guided = Treatment(cfg=GUIDED_CFG)
         rows[f"off, cfg {GUIDED_CFG:g}"] = Row(self.figures(concept, guided))
         negative = self.figures(concept, negative_prompt(concept), before=guided)

@@ -10,7 +10,8 @@ import pytest
 from saeuron.evaluation.benchmark import Concept
 from tools.evaluation.plan import QUICK, TEST, own_shots
 from tools.evaluation.studio import Studio
-from tools.evaluation.treatment import OFF
+from tools.evaluation.treatment import OFF, Treatment
+from tools.evaluation.treatment import replace as replace_concept
 from tools.evaluation.treatments import decisive, prompt_by_hand, with_mode
 from tools.miniature.build_feature_sets import HOOKPOINT
 
@@ -62,6 +63,7 @@ def test_the_realism_judge_s_own_error_is_measured_once_and_on_pictures_of_its_o
 def test_nothing_is_taken_for_something_else(studio_of, tmp_path):
     studio = studio_of(tmp_path)
     exact = with_mode(studio, CATS, "exact", -30.0, HOOKPOINT)
+    cats = studio.feature_set("cats", decisive(CATS))
     elsewhere = with_mode(studio, CATS, "exact", -30.0, decisive(CATS))
     treatments = (
         OFF,
@@ -70,13 +72,15 @@ def test_nothing_is_taken_for_something_else(studio_of, tmp_path):
         with_mode(studio, CATS, "exact", -20.0, HOOKPOINT),
         elsewhere,
         prompt_by_hand(CATS, "dogs"),
+        Treatment((replace_concept(cats, "a cat", "a dog"),)),
+        Treatment((replace_concept(cats, "a cat", "a tower"),)),
     )
     sights = [studio.look(SHOTS[:1], treatment) for treatment in treatments]
-    assert studio.drawn == len(list(tmp_path.glob("*.npz"))) == 6
-    assert len({sight.digests[0] for sight in sights}) == len({sight.embeddings.tobytes() for sight in sights}) == 6
+    assert studio.drawn == len(list(tmp_path.glob("*.npz"))) == 8
+    assert len({sight.digests[0] for sight in sights}) == len({sight.embeddings.tobytes() for sight in sights}) == 8
     studio.look(SHOTS[1:], OFF)
     studio_of(tmp_path, replace(QUICK, real_prompts=QUICK.real_prompts + 1)).look(SHOTS[:1], OFF)
-    assert len(list(tmp_path.glob("*.npz"))) == 8
+    assert len(list(tmp_path.glob("*.npz"))) == 10
 
 
 def test_a_prompt_by_hand_is_the_other_prompt_at_the_same_seed(studio_of, tmp_path):
