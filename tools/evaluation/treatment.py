@@ -58,16 +58,16 @@ class Treatment:
 OFF = Treatment()
 
 
-def unlearn(feature_set: Any, multiplier: float, mode: str = "exact") -> Edit:
+def unlearn(feature_set: Any, multiplier: float, mode: str = "exact", rule: str = "gamma-mu") -> Edit:
     """Unlearn's edit. The feature set names its SAE."""
 
     def on(parts: Parts) -> Any:
         patching, find_site = pack("nodes.host.model"), pack("nodes.host.unet").find_site
-        intervention = pack("saeuron.edits.intervention").Intervention(feature_set, multiplier, mode)
+        intervention = pack("saeuron.edits.intervention").Intervention(feature_set, multiplier, mode, rule)
         sae = sae_at(feature_set.sae.hookpoint)
         return patching.add_patch(parts[0], patching.Patch(find_site(parts[0], sae.identity), sae, intervention))
 
-    return Edit({"unlearn": digest(feature_set.to_json()), "multiplier": multiplier, "mode": mode}, on)
+    return Edit({"unlearn": digest(feature_set.to_json()), "multiplier": multiplier, "mode": mode, "rule": rule}, on)
 
 
 @cache
