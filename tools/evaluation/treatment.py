@@ -92,6 +92,17 @@ def replace(feature_set: Any, concept: str, instead: str) -> Edit:
     return Edit({"replace": digest(feature_set.to_json()), "concept": concept, "instead": instead}, on)
 
 
+def forget(hookpoint: str, concept: str) -> Edit:
+    """The node Forget with the word alone. What it finds is kept where the host's models lie."""
+
+    def on(parts: Parts) -> Any:
+        node = pack("nodes.forget").SaeuronForget
+        return node.execute(parts[0], parts[1], sae_at(hookpoint), concept, 100.0).result[0]
+
+    sae = sae_at(hookpoint).identity.describe()
+    return Edit({"forget": concept, "instead": pack("nodes.forget").NOTHING, "sae": sae}, on)
+
+
 def unlearning(feature_sets: Sequence[Any], multipliers: Sequence[float], mode: str = "exact") -> Treatment:
     """Unlearn nodes in a chain."""
     return Treatment(tuple(unlearn(s, m, mode) for s, m in zip(feature_sets, multipliers, strict=True)))
