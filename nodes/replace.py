@@ -97,22 +97,27 @@ class SaeuronReplace(io.ComfyNode):
         replacement = Replacement(feature_set, strength / 100, sensitivity, growth, feather, region_of(mask), when=when)
         found = f"{feature_set.concept}: {feature_set.detector_or_default.describe()}"
         text = with_note(found, fit_note(model, sae.identity))
+        width = model.model.model_config.unet_config["context_dim"]
         patch = ReplacementPatch(
             site,
             sae,
             replacement,
-            text_of(concept, "concept"),
-            text_of(instead, "instead"),
+            text_of(concept, "concept", width),
+            text_of(instead, "instead", width),
             Preview(node_id_of(cls), text, "Replace Concept"),
         )
         return io.NodeOutput(add_replacement(model, patch), ui=show_text(cls, text))
 
 
-def text_of(conditioning: Any, name: str) -> Tensor:
-    """The encoded text [1, s, c] of a CONDITIONING that is a single prompt. Errors: `SaeuronError` for others."""
-    if len(conditioning) != 1 or conditioning[0][0].shape[0] != 1:
-        raise SaeuronError(
-            f"The input {name} holds {len(conditioning)} prompts; connect a CLIP Text Encode with one short text."
-        )
+def text_of(conditioning: Any, name: str, width: int) -> Tensor:
+    """The encoded text [1, s, width] of a CONDITIONING that is a single prompt. Errors: `SaeuronError` for others."""
+    prompts = sum(len(text) for text, _ in conditioning)
+    if prompts != 1:
+        raise SaeuronError(f"The input {name} holds {prompts} prompts; connect a CLIP Text Encode with one short text.")
     text: Tensor = conditioning[0][0]
+    if text.shape[-1] != width:
+        raise SaeuronError(
+            f"The text at the input {name} is {text.shape[-1]} wide, but the MODEL reads texts of {width}: it was "
+            "encoded for another kind of model. Use the CLIP that belongs to this MODEL."
+        )
     return text

@@ -9,11 +9,13 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
 
-from support.host_graph import load_feature_set, load_sae
+from support.host_graph import load_feature_set, load_sae, replace
+from support.replacing import HOOKPOINT, Replacer
 from tools.host.unpack import host_path
 from tools.pack import pack as import_from_pack
 
@@ -63,3 +65,17 @@ def sae(pack: ModuleType):
 @pytest.fixture(scope="session")
 def cats(pack: ModuleType):
     return load_feature_set("miniature/cats.json")
+
+
+@pytest.fixture(scope="session")
+def cat_to_dog(miniature: tuple) -> Replacer:
+    """Puts Replace Concept on a MODEL, by default where it works best on the miniature."""
+
+    def on(
+        model: Any, hookpoint: str = HOOKPOINT, concept: str = "a cat", instead: str = "a dog", **options: Any
+    ) -> Any:
+        file = f"miniature/{hookpoint}/cats.json" if hookpoint == HOOKPOINT else "miniature/cats.json"
+        loaded = load_sae(hookpoint), load_feature_set(file)
+        return replace(model, miniature[1], *loaded, concept, instead, **options)
+
+    return on
