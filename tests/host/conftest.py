@@ -79,3 +79,17 @@ def cat_to_dog(miniature: tuple) -> Replacer:
         return replace(model, miniature[1], *loaded, concept, instead, **options)
 
     return on
+
+
+@pytest.fixture
+def no_room(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The host takes its device for one with no memory to spare, and loads nothing onto it for good; until
+    `monkeypatch` is undone."""
+    import comfy.model_management as host
+
+    host.unload_all_models()
+    monkeypatch.setattr(host, "is_device_cpu", lambda _device: False)
+    monkeypatch.setattr(host, "vram_state", host.VRAMState.NO_VRAM)
+    yield
+    monkeypatch.undo()
+    host.unload_all_models()

@@ -172,7 +172,7 @@ def test_several_in_a_chain_find_what_each_finds_alone(miniature, cat_to_dog, ho
     def towers(model, hookpoint):
         file = "miniature/towers.json" if hookpoint == ELSEWHERE else f"miniature/{hookpoint}/towers.json"
         sae, tower = load_sae(hookpoint), load_feature_set(file)
-        return replace_node(model, miniature[1], sae, tower, "a tower", "a tree", sensitivity=0.25)
+        return replace_node(model, miniature[1], sae, tower, "a tower", "a tree", sensitivity=0.1)
 
     prompts = encode(miniature, CAT, TOWER, "a flower")
     how, base = Draw(batch=3), miniature[0]

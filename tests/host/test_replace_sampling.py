@@ -93,13 +93,12 @@ def test_restarts_keep_what_was_found(miniature, cat_to_dog, cat_and_tower):
 @pytest.mark.parametrize("guider_of", [cfg, dual, nested_dual, perp_neg])
 @pytest.mark.parametrize("place", ["positive", "middle", "negative", "empty"])
 def test_only_what_is_asked_for_is_replaced(miniature, cat_to_dog, guider_of, place):
-    """The cat in each of a guider's conditionings in turn, towers in the others."""
+    """The cat in each of a guider's conditionings in turn, other things in the others."""
     import comfy.samplers
     from comfy_extras import nodes_custom_sampler as host
 
-    texts = {
-        name: encode(miniature, CAT if name == place else TOWER) for name in ("positive", "middle", "negative", "empty")
-    }
+    others = {"positive": TOWER, "middle": "a flower", "negative": "a bear", "empty": ""}
+    texts = {name: encode(miniature, CAT if name == place else text) for name, text in others.items()}
 
     def run(model):
         noise, euler = host.RandomNoise.execute(5).result[0], comfy.samplers.sampler_object("euler")
@@ -187,15 +186,17 @@ def test_a_prompt_that_appears_late_is_looked_at_then(miniature, cat_to_dog):
 
 
 def test_each_picture_of_a_context_window_gates_for_itself(miniature, cat_to_dog):
+    """The host draws all windows with the same texts, so a mask tells the pictures apart."""
     from comfy_extras.nodes_context_windows import ContextWindowsManualNode
 
     windows = ContextWindowsManualNode.execute(
         miniature[0], 2, 1, "standard_static", 1, False, "flat", 0
     ).result[0]  # fmt: skip
-    prompts = encode(miniature, TOWER, CAT, TOWER, CAT, TOWER)
-    how, model = Draw(steps=4, batch=5), cat_to_dog(windows)
-    plain = draw(miniature, windows, prompts, how)
-    assert changed(plain, draw(miniature, model, prompts, how)) == gates(model) == [False, True, False, True, False]
+    masks = torch.zeros(5, SIDE, SIDE)
+    masks[3] = 1
+    how, model = Draw(steps=4, batch=5), cat_to_dog(windows, mask=masks)
+    plain = draw(miniature, windows, CAT, how)
+    assert changed(plain, draw(miniature, model, CAT, how)) == gates(model) == [False, False, False, True, False]
 
 
 @pytest.mark.parametrize("wrapper", [one_by_one, reordered, copied, stacked], ids=lambda wrapper: wrapper.__name__)

@@ -55,7 +55,8 @@ def rescale_cfg(model: Any) -> Any:
 def hyper_tile(model: Any) -> Any:
     from comfy_extras.nodes_hypertile import HyperTile
 
-    return HyperTile.execute(model, 64, 2, 0, False)[0]
+    # The second depth is that of SDXL's first transformers; at the sizes of the tests they are really cut.
+    return HyperTile.execute(model, 32, 2, 1, False)[0]
 
 
 def merged(model: Any) -> Any:
@@ -67,12 +68,6 @@ def merged(model: Any) -> Any:
 COMPANIONS: dict[str, Callable[[Any], Any]] = {
     f.__name__: f for f in (lora, free_u, perturbed_attention, rescale_cfg, hyper_tile, merged, compiled)
 }
-
-
-def same(a: Tensor, b: Tensor, name: str) -> bool:
-    """Whether two pictures drawn beside the companion of this name are, as far as it lets them be."""
-    # HyperTile chooses its tiles at random for each module it meets.
-    return torch.equal(a, b) if name != "hyper_tile" else bool(torch.isfinite(a).all())
 
 
 def controlled(miniature: tuple, conditioning: Any) -> Any:
