@@ -83,7 +83,7 @@ def replace(feature_set: Any, concept: str, instead: str) -> Edit:
         model, clip, _ = parts
         patching, replacing = pack("nodes.host.model"), pack("nodes.host.replacing")
         encoded = {text: clip.encode_from_tokens_scheduled(clip.tokenize(text)) for text in (concept, instead)}
-        texts = [replacing.text_of(encoded[text], text) for text in (concept, instead)]
+        texts = [replacing.text_of(encoded[text], text, model) for text in (concept, instead)]
         sae = sae_at(feature_set.sae.hookpoint)
         site = pack("nodes.host.unet").find_site(model, sae.identity)
         replacement = pack("saeuron.edits.replace").Replacement(feature_set)
