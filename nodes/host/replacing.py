@@ -6,7 +6,6 @@ and run again with the edit; otherwise it just goes on. What was found is kept f
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,6 +23,7 @@ from ...saeuron.errors import SaeuronError
 from ...saeuron.figures.tables import replaced_table
 from ...saeuron.sae.model import read_tokens
 from .hook import Hook, run_hooks
+from .replacement_masks import keep_masks
 from .runs import Preview, Run
 from .sockets import HostedSAE
 from .unet import Site
@@ -80,21 +80,14 @@ class Replaced:
 def report_replacement(patch: ReplacementPatch, run: Run) -> None:
     """Show where `patch` acted in `run`, and keep its masks for those who ask for them."""
     decisions = run.kept(patch, Replaced).decisions
-    _LAST_RUN[patch] = {part: decision.weights for part, decision in decisions.items()}
+    if run.latents is not None:
+        keep_masks(patch, run.latents, {part: decision.weights for part, decision in decisions.items()})
     if patch.preview is not None:
         rows = [
             (part.picture, part.conditioning, decision.share, decision.weights is not None)
             for part, decision in decisions.items()
         ]
         patch.preview.show(run, replaced_table(rows))
-
-
-_LAST_RUN: weakref.WeakKeyDictionary[ReplacementPatch, dict[Part, Tensor | None]] = weakref.WeakKeyDictionary()
-
-
-def masks_of_last_run(patch: ReplacementPatch) -> dict[Part, Tensor | None]:
-    """Part -> weights [h, w] of the hookpoint's map, None where the gate was closed; empty before the first run."""
-    return _LAST_RUN.get(patch, {})
 
 
 class Stop(Exception):
