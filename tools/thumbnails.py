@@ -18,6 +18,8 @@ from tools.workflows.prompts import FOLDER, find_nodes, read_prompt
 SIZE = (384, 192)
 SEED = 7
 SHOWN = {
+    "forget_a_concept": ["Before / After"],
+    "replace_a_concept": ["Before / After"],
     "unlearn_several_concepts": ["Before / After"],
     "feature_heatmap": ["Before", "After"],
     "feature_set_by_hand": ["Before / After"],
