@@ -24,7 +24,9 @@ class SaeuronReplacementMask(io.ComfyNode):
             description="Where Replace Concept and Forget acted in the pictures that a sampler gave, as a mask for "
             "each of them: white where something was replaced, black where nothing was.",
             inputs=[
-                io.Model.Input("model", tooltip="The MODEL that the sampler uses, with Replace Concept or Forget on it."),
+                io.Model.Input(
+                    "model", tooltip="The MODEL that the sampler uses, with Replace Concept or Forget on it."
+                ),
                 io.Latent.Input("latent", tooltip="What the sampler gives, as it is."),
             ],
             outputs=[

@@ -11,7 +11,7 @@ import argparse
 import copy
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,7 +51,7 @@ SHOWN = {"cats": 3, "towers": 2, "dogs": 0, "flowers": 0, "frogs": 0}  # object 
 CONCEPT_PROMPTS, OTHER_PROMPTS, BATCH = 10, 1, 4
 SEED = 1000
 
-Edit = dict[str, float] | str
+Edit = Mapping[str, float] | str
 """Concepts and their multipliers, for Unlearn; or what is written in Forget. An empty one is the model as it is."""
 
 
@@ -89,7 +89,7 @@ def _forget(prompt: Prompt, concepts: str) -> None:
     prompt[unlearn] = {"class_type": "SaeuronForget", "inputs": inputs, "_meta": {"title": "Forget"}}
 
 
-def _chain(prompt: Prompt, removed: dict[str, float]) -> None:
+def _chain(prompt: Prompt, removed: Mapping[str, float]) -> None:
     """One Load Feature Set and one Unlearn per concept, each Unlearn on the one before."""
     (unlearn,) = find_nodes(prompt, class_type="SaeuronUnlearn")
     (loader,) = find_nodes(prompt, class_type="SaeuronLoadFeatureSet")
