@@ -71,7 +71,7 @@ class Studio:
         for sampler in find_nodes(prompt, class_type="KSampler"):
             prompt[sampler]["inputs"]["seed"] = seed
         if isinstance(edit, str) and edit:
-            _forget(prompt, edit)
+            put_forget(prompt, edit)
         elif edit:
             _chain(prompt, edit)
         for node in find_nodes(prompt, title="After" if title == "Before" else "Before"):
@@ -80,7 +80,7 @@ class Studio:
         return [self._server.image(entry) for entry in self._server.run(prompt)[output]["images"]]
 
 
-def _forget(prompt: Prompt, concepts: str) -> None:
+def put_forget(prompt: Prompt, concepts: str) -> None:
     """Forget instead of Unlearn."""
     (unlearn,) = find_nodes(prompt, class_type="SaeuronUnlearn")
     (miniature,) = find_nodes(prompt, class_type="SaeuronLoadMiniature")
