@@ -7,7 +7,6 @@ that appears later in the run is looked at when it does.
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,6 +24,7 @@ from ...saeuron.errors import SaeuronError
 from ...saeuron.figures.tables import replaced_table
 from ...saeuron.sae.model import read_tokens
 from .hook import Hook, run_hooks
+from .replacement_masks import keep_masks
 from .runs import Preview, Run, warn_of_no_effect
 from .sockets import HostedSAE
 from .unet import Site, hookpoints_in, uncompiled
@@ -94,7 +94,8 @@ class Replaced:
 def report_replacement(patch: ReplacementPatch, run: Run) -> None:
     """Show where `patch` acted in `run`, and keep its masks for those who ask for them."""
     decisions = run.kept(patch, Replaced).decisions
-    _LAST_RUN[patch] = {part: decision.weights for part, decision in decisions.items()}
+    if run.latents is not None:
+        keep_masks(patch, run.latents, {part: decision.weights for part, decision in decisions.items()})
     if patch.preview is None:
         return
     replacement = patch.replacement
@@ -106,14 +107,6 @@ def report_replacement(patch: ReplacementPatch, run: Run) -> None:
         for part, decision in decisions.items()
     ]
     patch.preview.show(run, replaced_table(rows))
-
-
-_LAST_RUN: weakref.WeakKeyDictionary[ReplacementPatch, dict[Part, Tensor | None]] = weakref.WeakKeyDictionary()
-
-
-def masks_of_last_run(patch: ReplacementPatch) -> dict[Part, Tensor | None]:
-    """Part -> weights [h, w] of the hookpoint's map, None where the gate was closed; empty before the first run."""
-    return _LAST_RUN.get(patch, {})
 
 
 class Stop(BaseException):

@@ -41,6 +41,8 @@ class Run:
         """`schedule`: the noise level of each step."""
         self.schedule = schedule
         self.conditionings: Conditionings | None = None
+        self.latents: Tensor | None = None
+        """What came out, [B, 4, h, w], once the run has ended."""
         self._asked: list[Tensor] = []
         self._edited: dict[Hashable, dict[int, list[Changed]]] = {}
         self._kept: dict[Hashable, Any] = {}
@@ -116,7 +118,7 @@ class WatchedRun:
         run = options[RUN] = Run(read_schedule(sigmas))
         token = _RUN.set(run)
         try:
-            result = executor(noise, latent, sampler, sigmas, *args, **kwargs)
+            result = run.latents = executor(noise, latent, sampler, sigmas, *args, **kwargs)
         finally:
             _RUN.reset(token)
             del options[RUN]

@@ -48,7 +48,7 @@ class HostRun:
             ((_, self.latents),) = sampler.run(model, shots)
         self.outputs = spy.outputs
         self.masks = [
-            {part.picture: mask for part, mask in replacing.masks_of_last_run(patch).items()}
+            {part.picture: mask for part, mask in pack("nodes.host.replacement_masks").masks_of_last_run(patch).items()}
             for patch in pack("nodes.host.model").attached(model).replacements
         ]
 

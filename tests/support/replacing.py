@@ -69,7 +69,7 @@ def changed(before: Tensor, after: Tensor) -> list[bool]:
 def decided(model: Any, number: int = -1) -> dict[Any, Tensor | None]:
     """Part -> mask of the last run, None where the gate was closed; of the replacement of this number on `model`."""
     replacements = pack("nodes.host.model").attached(model).replacements
-    masks: dict[Any, Tensor | None] = pack("nodes.host.replacing").masks_of_last_run(replacements[number])
+    masks: dict[Any, Tensor | None] = pack("nodes.host.replacement_masks").masks_of_last_run(replacements[number])
     return masks
 
 
