@@ -25,7 +25,8 @@ PARTS = {"gate closed": 0.0, "half of the picture": 0.5, "whole picture": 1.0}
 def measure(pixels: int = 512, repeats: int = 3) -> dict[str, Any]:
     """Seconds of the first and of the second step of a run: off, and with each of `PARTS` replaced."""
     full = make(pixels)
-    models = {"off": full.model, **{name: replacing(full, share) for name, share in PARTS.items()}}
+    (feature_set,) = feature_sets(full, 1)
+    models = {"off": full.model, **{name: replacing(full, feature_set, share) for name, share in PARTS.items()}}
     seconds: dict[str, dict[str, list[float]]] = {when: {name: [] for name in models} for when in ("first", "later")}
 
     def run(name: str) -> None:
@@ -47,10 +48,13 @@ def check(full: FullSize, models: dict[str, Any]) -> None:
             raise RuntimeError(f"{name}: the picture is {'another one' if share == 0 else 'not changed'}.")
 
 
-def replacing(full: FullSize, share: float) -> Any:
-    """The MODEL with one replacement on it, whose gate opens on that share of the tokens."""
-    edits, host = pack("saeuron.edits.replace"), pack("nodes.host.replacing")
-    feature_set, side = feature_sets(full, 1)[0], 64
+def replacing(full: FullSize, feature_set: Any, share: float) -> Any:
+    """The MODEL with one replacement on it, which acts on that share of the tokens.
+
+    For a share of 0 the gate of `feature_set`, whose features fire on few tokens, stays closed; for others all of the
+    SAE's features mark a token, and a mask limits them.
+    """
+    edits, host, side = pack("saeuron.edits.replace"), pack("nodes.host.replacing"), 64
     if share:
         features = tuple(pack("saeuron.features.feature_set").Feature(index, mean_all=0.0) for index in range(N))
         feature_set = replace(feature_set, steps=(replace(feature_set.steps[0], features=features),))
