@@ -12,33 +12,9 @@ from PIL import Image
 
 from tools.host.server import PACK_NAME
 from tools.host.unpack import REPOSITORY, host_path
+from tools.pin_nodes import read_pinned
 
-NODES = {
-    "SaeuronLoadSAE",
-    "SaeuronCollectStatistics",
-    "SaeuronSelectFeatures",
-    "SaeuronLoadFeatureSet",
-    "SaeuronSaveFeatureSet",
-    "SaeuronUnlearn",
-    "SaeuronReplace",
-    "SaeuronForget",
-    "SaeuronReplacementMask",
-    "SaeuronLoadMiniature",
-    "SaeuronLoadClassifier",
-    "SaeuronUnlearningAccuracy",
-    "SaeuronRetainAccuracy",
-    "SaeuronLoadMiniatureClip",
-    "SaeuronClipSimilarity",
-    "SaeuronUnsafeContent",
-    "SaeuronMultiplierSweep",
-    "SaeuronSteerFeatures",
-    "SaeuronFindFeatures",
-    "SaeuronFeaturesByIndex",
-    "SaeuronFeatureHeatmap",
-    "SaeuronFeatureExamples",
-    "SaeuronFeatureReport",
-    "SaeuronCompare",
-}
+NODES = set(read_pinned())
 
 
 def test_every_node_is_there_with_a_help_page_and_tooltips(server):
