@@ -23,7 +23,7 @@ def test_companion_on_the_model(miniature, sae, cats, name):
     plain = sample(miniature, model, SHOT)
     alone = sample(miniature, companion(model), SHOT)
     nothing = {"multiplier": 1.0, "rule": "gamma"}
-    assert not torch.equal(alone, plain), "the companion does nothing"
+    assert torch.equal(alone, plain) is (name == "compiled"), "all but the compiler change the picture"
     assert torch.equal(sample(miniature, unlearn(companion(model), sae, cats, **nothing), SHOT), alone)
     after = sample(miniature, unlearn(companion(model), sae, cats), SHOT)
     before = sample(miniature, companion(unlearn(model, sae, cats)), SHOT)
