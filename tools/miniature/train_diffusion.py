@@ -234,12 +234,12 @@ def train(work: Path, plan: Plan, device: torch.device) -> None:
 
 def main() -> None:
     parser = training_parser(__doc__)
-    parser.add_argument("--steps", type=int, default=5500)
-    parser.add_argument("--guided-from", type=int, default=4500)
+    parser.add_argument("--steps", type=int, default=2600)
+    parser.add_argument("--guided-from", type=int, default=2200)
     parser.add_argument("--guidance", type=float, default=3.0)
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--rate", type=float, default=6e-4)
-    parser.add_argument("--guided-batch", type=int, default=16)
+    parser.add_argument("--batch", type=int, default=512)
+    parser.add_argument("--rate", type=float, default=8e-4)
+    parser.add_argument("--guided-batch", type=int, default=512)
     parser.add_argument("--guided-rate", type=float, default=3e-4)
     parser.add_argument("--save-every", type=int, default=250)
     a = parser.parse_args()

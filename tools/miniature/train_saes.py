@@ -98,7 +98,7 @@ def main() -> None:
     parser.add_argument("--sampling-steps", type=int, default=8)
     parser.add_argument("--n", type=int, default=768)
     parser.add_argument("--k", type=int, default=10)
-    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--batch", type=int, default=4096)
     a = parser.parse_args()
     import_host()
