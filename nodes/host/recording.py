@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from torch import Tensor
 
+from ...saeuron.edits.call import Call
 from ...saeuron.sae.model import SparseCodes
 from ...saeuron.shots import Shot
 from .drawing import BatchSampler
@@ -35,7 +37,10 @@ def record_pictures(
     sampler = BatchSampler(model, clip, settings, len(shots), at_once=1)
     latents: dict[int, Tensor] = {}
     for (place,) in sampler.batches(shots):
-        keep = keepers[place]
-        recorder = Recorder(site, sae, lambda call, _, codes, keep=keep: keep(call.sigma, codes))
+        recorder = Recorder(site, sae, partial(_hand_on, keepers[place]))
         latents[place] = sampler.sample(add_recorder(model, recorder), [shots[place]])
     return [latents[place] for place in range(len(shots))]
+
+
+def _hand_on(keep: Keep, call: Call, _: Sequence[int], codes: SparseCodes) -> None:
+    keep(call.sigma, codes)

@@ -23,13 +23,13 @@ def weights_digest(*patchers: Any) -> str:
     """
     digest = hashlib.sha256()
     for patcher in patchers:
-        weights = dict(patcher.model.named_parameters())
-        before_patching = {name: kept.weight for name, kept in patcher.backup.items()}
-        for name, tensor in weights.items():
-            digest.update(f"{name} {list(tensor.shape)}".encode())
+        weights: dict[str, Tensor] = dict(patcher.model.named_parameters())
         names = sorted(weights)
+        for name in names:
+            digest.update(f"{name} {list(weights[name].shape)}".encode())
         for name in names[:: max(1, len(names) // LOOKED_AT)]:
-            _update(digest, before_patching.get(name, weights[name]))
+            # What a LoRA has been written into is kept beside it.
+            _update(digest, patcher.backup[name].weight if name in patcher.backup else weights[name])
         for name in sorted(patcher.patches, key=str):
             digest.update(str(name).encode())
             for patch in patcher.patches[name]:
