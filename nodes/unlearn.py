@@ -31,14 +31,14 @@ class SaeuronUnlearn(io.ComfyNode):
                 FEATURE_SET.Input("feature_set", tooltip="The concept's features."),
                 io.Float.Input(
                     "multiplier",
-                    default=-20.0,
+                    default=-50.0,
                     min=-100.0,
                     max=10.0,
                     step=0.5,
                     display_mode=io.NumberDisplay.slider,
-                    tooltip="Below 0 the concept is pushed away, more so the further left. Each feature is multiplied "
-                    "with this times its mean activation (the node shows the factors), so what is needed differs "
-                    "between SAEs: start at -20 for the miniature, -1 for SDXL-Turbo.",
+                    tooltip="Below 0 the concept is pushed away, more so the further left. With the rule relative it "
+                    "is in percent and means the same for every SAE and concept: start at -50. With the others what "
+                    "is needed differs: the node shows what each feature is multiplied with.",
                 ),
                 io.Combo.Input(
                     "mode",
@@ -50,8 +50,9 @@ class SaeuronUnlearn(io.ComfyNode):
                 io.Combo.Input(
                     "rule",
                     options=list(RULES),
-                    default="gamma-mu",
-                    tooltip="gamma-mu: multiplier times the feature's mean activation. gamma: the multiplier alone. "
+                    default="relative",
+                    tooltip="relative: the multiplier in percent, measured by each token's own length. gamma-mu: each "
+                    "feature times the multiplier and its mean activation. gamma: times the multiplier alone. "
                     "zero: features are switched off and the multiplier is not used.",
                 ),
                 *when_inputs(),

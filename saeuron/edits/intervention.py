@@ -25,7 +25,11 @@ from .when import ALWAYS, When
 from .where import blend, row_weights
 
 MODES = ("exact", "seed", "saeuron-code")
-RULES = ("gamma-mu", "gamma", "zero")
+RULES = ("gamma-mu", "gamma", "zero", "relative")
+TINY = 1e-20
+NEEDS_MEANS = ("relative", "gamma-mu")
+FARTHEST_PUSH = 4.0
+"""How far the rule ``relative`` pushes at a multiplier of -100, in lengths of what the SAE reads at the token."""
 SLACK = 1e-3
 """Of a pre-activation, in units of |x| |w|."""
 
@@ -50,19 +54,21 @@ class Intervention:
                 raise SaeuronError(f"Unknown {name} {value!r}; choose one of {', '.join(choices)}.")
         if not abs(self.multiplier) < float("inf"):
             raise SaeuronError(f"The multiplier must be a finite number, found {self.multiplier}.")
-        if self.rule == "gamma-mu" and not self.feature_set.has_means:
+        if self.rule in NEEDS_MEANS and not self.feature_set.has_means:
             raise SaeuronError(
                 f"The feature set for {self.feature_set.concept!r} lists features without their mean activations, "
-                "which the rule gamma-mu needs. Choose the rule gamma or zero, or compute the set with "
+                f"which the rule {self.rule} needs. Choose the rule gamma or zero, or compute the set with "
                 "Collect Statistics."
             )
+        if self.rule == "relative" and self.mode != "exact":
+            raise SaeuronError(f"The rule relative is for the mode exact, not for {self.mode}; choose another rule.")
         if self.region is not None:
             check_region(self.region)
 
     @property
     def group(self) -> Hashable:
         """Interventions of the same group are applied as one."""
-        return self.mode, id(self.region)
+        return self.mode, self.rule == "relative", id(self.region)
 
     @staticmethod
     def apply_together(
@@ -84,12 +90,16 @@ class Intervention:
         return blend(block_output, edited, weights)
 
     def factors(self, step: FeatureStep) -> list[float]:
-        """What each of the step's features is multiplied with where it is active: gamma * mu_i(D_c), gamma or 0."""
+        """What each of the step's features is multiplied with where it is active: gamma * mu_i(D_c), gamma or 0.
+
+        By the rule ``relative`` that depends on the token; these are then the weights mu_i(D_c) of the features.
+        """
         if self.rule == "zero":
             return [0.0] * len(step.features)
         if self.rule == "gamma":
             return [self.multiplier] * len(step.features)
-        return [self.multiplier * (feature.mean_concept or 0.0) for feature in step.features]
+        multiplier = 1.0 if self.rule == "relative" else self.multiplier
+        return [multiplier * (feature.mean_concept or 0.0) for feature in step.features]
 
 
 @dataclass(frozen=True)
@@ -120,7 +130,8 @@ def combine(interventions: Sequence[Intervention], sigma: float, device: torch.d
             known = chosen.get(feature.index)
             if known is None or _strength(candidate) > _strength(known):
                 chosen[feature.index] = candidate
-    changing = {index: edit for index, edit in sorted(chosen.items()) if edit[0] != 1.0}
+    unchanged = 0.0 if interventions[0].rule == "relative" else 1.0
+    changing = {index: edit for index, edit in sorted(chosen.items()) if edit[0] != unchanged}
     if not changing:
         return None
     factors, thresholds = zip(*changing.values(), strict=True)
@@ -144,7 +155,7 @@ def intervene(
     block_input: Tensor,
     block_output: Tensor,
 ) -> Tensor:
-    """The block's output after `interventions`, which all act and share SAE and mode, at noise level `sigma`.
+    """The block's output after `interventions`, which all act and are of one `group`, at noise level `sigma`.
 
     Block input and output are channels last, [..., d], of any float dtype; the edit is computed in float32 and
     returned in the output's dtype. Where nothing is to be done, `block_output` itself is returned.
@@ -153,6 +164,8 @@ def intervene(
     if not interventions:
         return block_output
     mode = interventions[0].mode
+    if interventions[0].rule == "relative":
+        return push_away(sae, interventions, sigma, read_tokens(kind, block_input, block_output), block_output)
     edit = combine(interventions, sigma, block_output.device)
     if mode == "exact" and edit is None:
         return block_output
@@ -191,6 +204,39 @@ def edit_exact(sae: SparseAutoencoder, edit: FeatureEdit, x: Tensor, output: Ten
     edited = output.clone()
     edited[touched] = _finite(after, before, edit)
     return edited
+
+
+def push_away(
+    sae: SparseAutoencoder, interventions: Sequence[Intervention], sigma: float, x: Tensor, output: Tensor
+) -> Tensor:
+    """The rule ``relative``: ``out + multiplier / 100 * FARTHEST_PUSH * g * |x| * p / |p|`` over several that add up,
+
+        p = sum_i mu_i f_i W_dec[i],  g = min(1, sum_i mu_i f_i / sum_i mu_i^2),  mu_i = mu_i(D_c), where f_i > mu_i(D)
+
+    The direction is that of ``gamma-mu`` (arXiv 2501.18052), the length that of the token itself, less where the
+    concept fires less than on its own pictures: one multiplier does the same for every SAE and concept, whatever units
+    codes are in. `x` [..., d] is what the codes are made of, `output` [..., d] the block's output. Tokens on which no
+    feature fires keep their exact bits; where there are none, `output` itself is returned.
+    """
+    pushed: Tensor | None = None
+    codes: SparseCodes | None = None
+    for intervention in interventions:
+        edit = combine([intervention], sigma, output.device)
+        if edit is None or not intervention.multiplier or not may_change(sae, edit, x).any():
+            continue
+        codes = sae.encode(x) if codes is None else codes
+        f = codes.of(edit.features)
+        weighted = torch.where(f > edit.thresholds, edit.factors * f, 0.0)
+        direction = weighted @ sae.decoder_rows(edit.features)
+        firing = (weighted.sum(-1, keepdim=True) / edit.factors.square().sum()).clamp(max=1)
+        length = firing * x.norm(dim=-1, keepdim=True) / direction.norm(dim=-1, keepdim=True).clamp(min=TINY)
+        part = intervention.multiplier / 100 * FARTHEST_PUSH * length * direction
+        pushed = part if pushed is None else pushed + part
+    if pushed is None:
+        return output
+    touched = (pushed != 0).any(-1, keepdim=True)
+    after = torch.where(touched, (output.float() + pushed).to(output.dtype), output)
+    return _finite(after, output, None)
 
 
 def may_change(sae: SparseAutoencoder, edit: FeatureEdit, x: Tensor) -> Tensor:

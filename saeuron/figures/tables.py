@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from itertools import groupby
 
-from ..edits.intervention import Intervention
+from ..edits.intervention import FARTHEST_PUSH, Intervention
 from ..edits.steering import Steering
 from ..features.feature_set import FeatureSet, FeatureStep
 from ..sae.labels import named
@@ -32,11 +32,20 @@ def feature_set_table(feature_set: FeatureSet, labels: Mapping[int, str] = NO_LA
 
 
 def effective_factor_table(intervention: Intervention, labels: Mapping[int, str] = NO_LABELS) -> str:
-    """What each feature is multiplied with where it is active: the multiplier alone does not tell."""
+    """What each feature is multiplied with where it is active: the multiplier alone does not tell.
+
+    By the rule ``relative`` that depends on the token; how far tokens are pushed is told instead.
+    """
     lines = [
         f"{intervention.feature_set.concept}: multiplier {intervention.multiplier:g}, rule {intervention.rule}, "
         f"mode {intervention.mode}"
     ]
+    if intervention.rule == "relative":
+        lengths = -intervention.multiplier / 100 * FARTHEST_PUSH
+        features = {feature.index for step in intervention.feature_set.steps for feature in step.features}
+        return "\n".join(
+            [*lines, f"tokens on which one of {len(features)} features fires: pushed by {lengths:.3g} x their length"]
+        )
     for step in intervention.feature_set.steps:
         lines.append(_step_title(step))
         for feature, factor in zip(step.features, intervention.factors(step), strict=True):
