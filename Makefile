@@ -14,7 +14,7 @@ HOST_STAMP := .host/.unpacked
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo evaluate bench pictures test soak serve lint clean check-host
+.PHONY: help setup demo evaluate bench pictures test test-slow soak serve lint clean check-host
 
 help:
 	@echo "make setup   install what is needed into .venv, unpack ComfyUI into .host"
@@ -23,7 +23,8 @@ help:
 	@echo "make bench   how fast it is, into docs/performance.md (ARGS=edit for one part)"
 	@echo "make pictures  the pictures of README and help pages, icon and banner"
 	@echo "make serve   ComfyUI with this pack in a browser (ARGS='--port 8200' for another port)"
-	@echo "make test    all tests (ARGS='-k name' for some of them)"
+	@echo "make test    the tests of every contract, some minutes (TIER=unit, or host, live, browser; ARGS='-k name' for some)"
+	@echo "make test-slow  the rest: full size, compilers, every template, other servers, notebook, installing"
 	@echo "make soak    the long tests, into docs/reliability.md; a quarter of an hour (ARGS='kills --cases 20' for a part)"
 	@echo "make lint    ruff and mypy"
 	@echo "make clean   remove caches and output/demo; .venv, .host and the rest of output stay"
@@ -58,9 +59,14 @@ pictures: setup
 serve: setup
 	$(VENV_PYTHON) -m tools.host.serve $(ARGS)
 
-# The folder is named because the root __init__.py, which ComfyUI needs, trips pytest up (see tests/pytest.ini).
+# Folders of tests/. They are named because the root __init__.py, which ComfyUI needs, trips pytest up (see
+# tests/pytest.ini).
+TIER ?= unit host live browser
 test: setup
-	$(VENV_PYTHON) -m pytest tests $(ARGS)
+	$(VENV_PYTHON) -m pytest $(TIER:%=tests/%) $(ARGS)
+
+test-slow: setup
+	$(VENV_PYTHON) -m pytest tests/slow $(ARGS)
 
 soak: setup
 	$(VENV_PYTHON) -m tools.bench.soak $(ARGS)

@@ -43,13 +43,13 @@ class SaeuronClipSimilarity(io.ComfyNode):
             display_name="CLIP Similarity",
             category=EVALUATION,
             description="The cosine between the CLIP embeddings of each edited picture and of the same picture without "
-            "the edit: how much of the picture stays as it was, 1 for all.",
+            "the edit: how much stays as it was. 1 is everything.",
             inputs=[
                 io.ClipVision.Input("clip_vision", tooltip="From Load CLIP Vision or Load Miniature CLIP."),
                 io.Image.Input("images", tooltip="Pictures drawn with Unlearn."),
                 io.Image.Input(
                     "baseline",
-                    tooltip="The same prompts and seeds without Unlearn, in the same order, as many of them.",
+                    tooltip="The same prompts and seeds without Unlearn: as many pictures, in the same order.",
                 ),
             ],
             outputs=[

@@ -24,7 +24,7 @@ class SaeuronFeatureReport(io.ComfyNode):
             description="Shows the scores, mean activations and firing rates of a feature set as bars.",
             inputs=[
                 FEATURE_SET.Input("feature_set", tooltip="The features to show."),
-                SAE.Input("sae", optional=True, tooltip="For the labels that lie beside it."),
+                SAE.Input("sae", optional=True, tooltip="Only for its labels, if there are some beside it."),
             ],
             outputs=[
                 io.Image.Output(display_name="charts", tooltip="One picture, or one for each step of the set."),

@@ -29,7 +29,7 @@ class SaeuronSelectFeatures(io.ComfyNode):
             description="Compares statistics with and without the concept and picks the features that belong to it.",
             inputs=[
                 STATISTICS.Input("concept_statistics", tooltip="Collected with prompts that name the concept."),
-                STATISTICS.Input("other_statistics", tooltip="Collected with prompts that do not."),
+                STATISTICS.Input("other_statistics", tooltip="Collected with prompts that do not name it."),
                 io.String.Input("concept", default="", tooltip="The concept's name, for reports and file names."),
                 io.Int.Input("tau", default=10, min=1, max=100_000, tooltip="How many features to take, best first."),
                 io.Boolean.Input(
@@ -66,11 +66,15 @@ class SaeuronSelectFeatures(io.ComfyNode):
                     max=1.0,
                     step=0.01,
                     optional=True,
-                    tooltip="Features that fire for the other prompts more than this part of what they do for the "
-                    "concept are left out. 1 takes all, as published; 0.1 spares what looks like the concept.",
+                    tooltip="Leaves out features that fire on the other prompts at more than this fraction of what "
+                    "they do on the concept's. 1 keeps all, as published; 0.1 spares what looks like the concept.",
                 ),
             ],
-            outputs=[FEATURE_SET.Output(display_name="feature_set", tooltip="For Unlearn and Save Feature Set.")],
+            outputs=[
+                FEATURE_SET.Output(
+                    display_name="feature_set", tooltip="For Unlearn, Replace Concept and Save Feature Set."
+                )
+            ],
             hidden=[io.Hidden.unique_id],
         )
 
@@ -100,8 +104,8 @@ class SaeuronLoadFeatureSet(io.ComfyNode):
             node_id="SaeuronLoadFeatureSet",
             display_name="Load Feature Set",
             category=CATEGORY,
-            description="Loads a concept's features from models/feature_sets, from those that come with the pack, or "
-            "from JSON pasted into the node, so that a shared workflow is complete in itself.",
+            description="Loads a concept's features from models/feature_sets, from the sets that come with the pack, "
+            "or from JSON pasted into the node, so that a shared workflow needs no other file.",
             inputs=[
                 io.Combo.Input(
                     "feature_set_name",
@@ -116,7 +120,7 @@ class SaeuronLoadFeatureSet(io.ComfyNode):
                     tooltip="The content of a feature set file; read only if 'pasted JSON' is chosen.",
                 ),
             ],
-            outputs=[FEATURE_SET.Output(display_name="feature_set", tooltip="For Unlearn.")],
+            outputs=[FEATURE_SET.Output(display_name="feature_set", tooltip="For Unlearn and Replace Concept.")],
             hidden=[io.Hidden.unique_id],
         )
 
@@ -144,7 +148,7 @@ class SaeuronSaveFeatureSet(io.ComfyNode):
             category=CATEGORY,
             description="Writes a feature set as a readable JSON file to models/feature_sets.",
             inputs=[
-                FEATURE_SET.Input("feature_set", tooltip="From Select Features."),
+                FEATURE_SET.Input("feature_set", tooltip="From Select Features, or another node that finds features."),
                 io.String.Input("name", default="my-concept", tooltip="File name without .json; / makes folders."),
                 io.Boolean.Input("overwrite", default=False, tooltip="Off: an existing file is an error."),
             ],

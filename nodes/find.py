@@ -29,7 +29,7 @@ class SaeuronFindFeatures(io.ComfyNode):
             description="Draws a prompt and lists the SAE features that are strongest in the picture, or in the part "
             "of it that a mask shows.",
             inputs=[
-                io.Model.Input("model", tooltip="The model to look into. Nothing on it is changed."),
+                io.Model.Input("model", tooltip="The model to examine. It is not changed."),
                 io.Clip.Input("clip", tooltip="Encodes the prompt."),
                 SAE.Input("sae", tooltip="From Load SAE."),
                 io.String.Input("prompt", multiline=True, default="", tooltip="What to draw."),
@@ -45,7 +45,7 @@ class SaeuronFindFeatures(io.ComfyNode):
                 io.Mask.Input(
                     "mask",
                     optional=True,
-                    tooltip="The part of the picture that is meant: features that fire more inside than outside.",
+                    tooltip="The part of the picture to look at: features that fire more inside than outside.",
                 ),
                 sigmas_input(),
             ],
@@ -88,15 +88,15 @@ class SaeuronFeaturesByIndex(io.ComfyNode):
             node_id="SaeuronFeaturesByIndex",
             display_name="Features By Index",
             category=FEATURES,
-            description="Makes a feature set of indices that you know. It has no mean activations, so Unlearn needs "
-            "the rule gamma or zero.",
+            description="Makes a feature set from indices you know. It has no mean activations, so Unlearn needs the "
+            "rule gamma or zero.",
             inputs=[
-                SAE.Input("sae", tooltip="The SAE whose features are meant."),
+                SAE.Input("sae", tooltip="The SAE that the indices belong to."),
                 io.String.Input(
                     "indices",
                     multiline=True,
                     default="",
-                    tooltip="Feature indices between commas, spaces or lines; what follows a # is left out.",
+                    tooltip="Feature indices, separated by commas, spaces or line breaks; text after a # is ignored.",
                 ),
                 io.String.Input("concept", default="", tooltip="What the features stand for; for reports."),
             ],

@@ -52,18 +52,19 @@ class SaeuronForget(io.ComfyNode):
             node_id="SaeuronForget",
             display_name="Forget",
             category=CATEGORY,
-            description="Makes the model draw something else instead of what you type. The first time it looks at "
-            "pictures of it, which takes a while; after that it remembers. Other pictures stay as they are.",
+            description="Type what the model is to forget and what it should draw instead. The first time, it looks at "
+            "pictures of the concept, which takes a while; after that it remembers. Pictures without the concept stay "
+            "the same.",
             inputs=[
                 io.Model.Input("model", tooltip="The model, with its LoRAs; it is not changed itself."),
                 io.Clip.Input("clip", tooltip="The CLIP that belongs to the model."),
-                SAE.Input("sae", tooltip="From Load SAE; one that was trained on the model."),
+                SAE.Input("sae", tooltip="From Load SAE; one that was trained on this model."),
                 io.String.Input(
                     "concepts",
                     multiline=True,
                     default="cat -> dog",
                     tooltip="One a line: what to forget, an arrow, and what to draw instead, for example: cat -> dog. "
-                    "Without an arrow a background is drawn there.",
+                    "Without an arrow, a plain background is drawn.",
                 ),
                 io.Float.Input(
                     "strength",
@@ -72,7 +73,7 @@ class SaeuronForget(io.ComfyNode):
                     max=100.0,
                     step=1.0,
                     display_mode=io.NumberDisplay.slider,
-                    tooltip="In percent. 100 replaces what is to be forgotten, 0 is off.",
+                    tooltip="In percent: 100 replaces what is to be forgotten, 0 is off.",
                 ),
             ],
             outputs=[
@@ -123,10 +124,12 @@ def _remembered(
             found = FeatureSet.load(path)
             found.check_sae(sae.identity)
         except SaeuronError as error:
-            raise SaeuronError(f"{error} Forget made this file; delete it, and it is made again: {path}") from error
+            raise SaeuronError(
+                f"{error} Forget made this file; delete it, and it will be made again: {path}"
+            ) from error
         return found
     began = time.monotonic()
-    send_text(f"{line.concept}: looking at pictures of it for the first time ...", node_id_of(node))
+    send_text(f"{line.concept}: first use, looking at pictures of it ...", node_id_of(node))
     found = _find(line.concept, model, clip, sae, weights)
     seconds = round(time.monotonic() - began)
     note = f"Found by Forget in {seconds} s, for the model with the weights {weights}."

@@ -32,7 +32,7 @@ class SaeuronFeatureHeatmap(io.ComfyNode):
             category=FEATURES,
             description="Draws a prompt and shows where in the picture the features of a set fire.",
             inputs=[
-                io.Model.Input("model", tooltip="The model to look into; with Unlearn on it you see what is left."),
+                io.Model.Input("model", tooltip="The model to examine; with Unlearn on it you see what is left."),
                 io.Clip.Input("clip", tooltip="Encodes the prompt."),
                 io.Vae.Input("vae", tooltip="Makes the picture."),
                 SAE.Input("sae", tooltip="From Load SAE; the one the feature set was made with."),
@@ -92,7 +92,7 @@ class SaeuronFeatureExamples(io.ComfyNode):
             category=FEATURES,
             description="Draws a picture per prompt and shows those that activate one feature most, and where.",
             inputs=[
-                io.Model.Input("model", tooltip="The model to look into. Nothing on it is changed."),
+                io.Model.Input("model", tooltip="The model to examine. It is not changed."),
                 io.Clip.Input("clip", tooltip="Encodes the prompts."),
                 io.Vae.Input("vae", tooltip="Makes the pictures."),
                 SAE.Input("sae", tooltip="From Load SAE."),

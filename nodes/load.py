@@ -25,8 +25,8 @@ class SaeuronLoadSAE(io.ComfyNode):
             node_id="SaeuronLoadSAE",
             display_name="Load SAE",
             category=CATEGORY,
-            description="Loads a sparse autoencoder (SAE) from models/saes: a file of ours, or a folder as published "
-            "by sdxl-unbox or SAeUron.",
+            description="Loads a sparse autoencoder (SAE) from models/saes: a file in this pack's format, or a folder "
+            "as sdxl-unbox or SAeUron published it.",
             inputs=[
                 io.Combo.Input("sae_name", options=list_saes(), tooltip="File or folder in models/saes."),
                 io.Combo.Input(
@@ -49,7 +49,7 @@ class SaeuronLoadSAE(io.ComfyNode):
                     tooltip="The model the SAE was trained on. Only needed where the file does not record it.",
                 ),
             ],
-            outputs=[SAE.Output(display_name="sae", tooltip="For Collect Statistics and Unlearn.")],
+            outputs=[SAE.Output(display_name="sae", tooltip="For Forget, Unlearn, Collect Statistics and others.")],
         )
 
     @classmethod

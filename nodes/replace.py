@@ -26,14 +26,14 @@ class SaeuronReplace(io.ComfyNode):
             display_name="Replace Concept",
             category=CATEGORY,
             description="Draws something else where a concept would be: the SAE finds the concept, and the model's own "
-            "answer to another text stands there instead. Other pictures stay as they are, bit for bit. Chain several "
-            "for several concepts.",
+            "answer to another text takes its place. Pictures without the concept stay the same, bit for bit. Chain "
+            "several for several concepts.",
             inputs=[
                 io.Model.Input("model", tooltip="The model to patch; it is not changed itself."),
                 SAE.Input("sae", tooltip="From Load SAE; the one the feature set was made with."),
-                FEATURE_SET.Input("feature_set", tooltip="The concept's features, which find it."),
+                FEATURE_SET.Input("feature_set", tooltip="The concept's features; they find it in a picture."),
                 io.Conditioning.Input("concept", tooltip="The concept as a prompt, for example: a cat."),
-                io.Conditioning.Input("instead", tooltip="What is to stand there instead, for example: a dog."),
+                io.Conditioning.Input("instead", tooltip="What to draw in its place, as a prompt, for example: a dog."),
                 io.Float.Input(
                     "strength",
                     default=100.0,
@@ -41,7 +41,7 @@ class SaeuronReplace(io.ComfyNode):
                     max=100.0,
                     step=1.0,
                     display_mode=io.NumberDisplay.slider,
-                    tooltip="In percent. 100 replaces the concept, 0 is off.",
+                    tooltip="In percent: 100 replaces the concept, 0 is off.",
                 ),
                 io.Float.Input(
                     "sensitivity",
@@ -49,26 +49,28 @@ class SaeuronReplace(io.ComfyNode):
                     min=0.1,
                     max=10.0,
                     step=0.1,
-                    tooltip="How easily the concept is found: 2 takes half as much of it in a picture, 0.5 twice as "
-                    "much. Raise it where the concept stays, lower it where other pictures change.",
+                    tooltip="How easily the concept is found: at 2 half as many marked tokens are enough, at 0.5 it "
+                    "takes twice as many. Raise it if the concept stays, lower it if other pictures change.",
                 ),
                 io.Int.Input(
                     "growth",
                     default=0,
                     min=0,
                     max=FARTHEST,
-                    tooltip="Widens the part that is replaced, in tokens of the block's map (32 pixels each on SDXL).",
+                    tooltip="Widens the part that is replaced by this many tokens (32 pixels each on SDXL).",
                 ),
                 io.Int.Input(
                     "feather",
                     default=0,
                     min=0,
                     max=FARTHEST,
-                    tooltip="Fades the edge of the part that is replaced, over so many tokens.",
+                    tooltip="Fades the edge of that part out over this many tokens.",
                 ),
                 *percent_inputs(),
                 io.Mask.Input(
-                    "mask", optional=True, tooltip="Where in the picture it may be replaced; without it, anywhere."
+                    "mask",
+                    optional=True,
+                    tooltip="Where in the picture the concept may be replaced; without it, anywhere.",
                 ),
             ],
             outputs=[io.Model.Output(tooltip="For a sampler, Unlearn, or another Replace Concept.")],

@@ -23,9 +23,9 @@ class SaeuronCollectStatistics(io.ComfyNode):
             display_name="Collect Statistics",
             category=CATEGORY,
             description="Draws one picture per prompt and records how strongly each SAE feature fires at each step. "
-            "Use it twice: once with prompts of the concept, once with other prompts.",
+            "Use it twice: once with prompts that name the concept, once with others.",
             inputs=[
-                io.Model.Input("model", tooltip="The model to look into, with its LoRAs. Nothing on it is changed."),
+                io.Model.Input("model", tooltip="The model to examine, with its LoRAs. It is not changed."),
                 io.Clip.Input("clip", tooltip="Encodes the prompts."),
                 SAE.Input("sae", tooltip="From Load SAE."),
                 io.String.Input(

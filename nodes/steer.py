@@ -23,17 +23,17 @@ class SaeuronSteerFeatures(io.ComfyNode):
             node_id="SaeuronSteerFeatures",
             display_name="Steer Features",
             category=CATEGORY,
-            description="Adds SAE features while the model draws, each with a strength of its own, everywhere or "
-            "where a mask says. Below 0 they are taken away.",
+            description="Adds SAE features while the model draws, each with its own strength, everywhere or where a "
+            "mask says. A strength below 0 takes its feature away.",
             inputs=[
                 io.Model.Input("model", tooltip="The model to patch; it is not changed itself."),
-                SAE.Input("sae", tooltip="From Load SAE; the indices are those of its features."),
+                SAE.Input("sae", tooltip="From Load SAE; the indices refer to its features."),
                 io.String.Input(
                     "strengths",
                     multiline=True,
                     default="",
                     tooltip="One feature a line, as index: strength, for example 123: -4.5. A strength is an "
-                    "activation: look at a feature's mean or highest activation to choose it.",
+                    "activation: go by the feature's mean or highest one.",
                 ),
                 *when_inputs(),
                 io.Mask.Input(

@@ -29,20 +29,20 @@ class SaeuronMultiplierSweep(io.ComfyNode):
             description="Draws the same prompts from the same noise at several multipliers, and shows what each "
             "removes and what it costs.",
             inputs=[
-                io.Model.Input(
-                    "model", tooltip="The model without Unlearn for this concept. Nothing on it is changed."
-                ),
+                io.Model.Input("model", tooltip="The model without Unlearn for this concept. It is not changed."),
                 io.Clip.Input("clip", tooltip="Encodes the prompts."),
                 io.Vae.Input("vae", tooltip="Makes the pictures."),
                 SAE.Input("sae", tooltip="From Load SAE; the one the feature set was made with."),
                 FEATURE_SET.Input("feature_set", tooltip="The concept's features."),
                 io.String.Input(
-                    "multipliers", default="-5, -10, -20, -40", tooltip="Numbers between commas; each is a column."
+                    "multipliers",
+                    default="-5, -10, -20, -40",
+                    tooltip="Numbers separated by commas; each gets a column.",
                 ),
                 io.String.Input(
                     "prompts",
                     multiline=True,
-                    tooltip="Prompts that ask for the concept, one a line, and not those the features were found with.",
+                    tooltip="Prompts that ask for the concept, one a line; not those the features were found with.",
                 ),
                 io.String.Input(
                     "other_prompts",
@@ -62,7 +62,7 @@ class SaeuronMultiplierSweep(io.ComfyNode):
                     "concept_label", default="", optional=True, tooltip="What the classifier calls the concept."
                 ),
                 io.ClipVision.Input(
-                    "clip_vision", optional=True, tooltip="Says how close pictures stay to the un-ablated ones."
+                    "clip_vision", optional=True, tooltip="Says how close pictures stay to those without the edit."
                 ),
                 sigmas_input(),
             ],

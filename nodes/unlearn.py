@@ -36,24 +36,24 @@ class SaeuronUnlearn(io.ComfyNode):
                     max=10.0,
                     step=0.5,
                     display_mode=io.NumberDisplay.slider,
-                    tooltip="Below 0 the concept is pushed away, more so the further left. With the rule relative it "
-                    "is in percent and means the same for every SAE and concept: start at -50. With the others what "
-                    "is needed differs: the node shows what each feature is multiplied with.",
+                    tooltip="Below 0 the concept is pushed away; the lower, the stronger. With the rule relative it is "
+                    "in percent and means the same for every SAE and concept: start at -50. With the other rules the "
+                    "right value differs; the node shows what each feature is multiplied by.",
                 ),
                 io.Combo.Input(
                     "mode",
                     options=list(MODES),
                     default="exact",
-                    tooltip="exact: only the concept's features change. seed and saeuron-code: as published code does "
-                    "it, with its errors, for comparison.",
+                    tooltip="exact: only the concept's features change. seed and saeuron-code: as in published "
+                    "code, errors included, for comparison.",
                 ),
                 io.Combo.Input(
                     "rule",
                     options=list(RULES),
                     default="relative",
-                    tooltip="relative: the multiplier in percent, measured by each token's own length. gamma-mu: each "
-                    "feature times the multiplier and its mean activation. gamma: times the multiplier alone. "
-                    "zero: features are switched off and the multiplier is not used.",
+                    tooltip="relative: the multiplier in percent, measured against each token's own length. gamma-mu: "
+                    "features times the multiplier and their mean activation. gamma: times the multiplier alone. "
+                    "zero: features are switched off, and the multiplier is not used.",
                 ),
                 *when_inputs(),
                 io.Mask.Input(

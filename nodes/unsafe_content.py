@@ -32,7 +32,7 @@ class SaeuronUnsafeContent(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Int.Output(display_name="detections", tooltip="Of all parts in all pictures."),
+                io.Int.Output(display_name="detections", tooltip="Of all body parts in all pictures."),
                 io.Int.Output(display_name="pictures", tooltip="Pictures with at least one detection."),
                 io.String.Output(display_name="report", tooltip="By body part, with the settings."),
             ],

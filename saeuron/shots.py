@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from .edits.intervention import Intervention
+from .edits.apply import Edit
 
 
 class Shot(NamedTuple):
@@ -24,9 +24,9 @@ class Shot(NamedTuple):
 
 class Pipeline(Protocol):
     def draw_batches(
-        self, shots: Sequence[Shot], interventions: Sequence[Intervention] = ()
+        self, shots: Sequence[Shot], edits: Sequence[Edit] = ()
     ) -> Iterator[tuple[Sequence[int], np.ndarray]]:
-        """Places in `shots` and their pictures uint8 [b, H, W, 3] of the model with `interventions` on it.
+        """Places in `shots` and their pictures uint8 [b, H, W, 3] of the model with `edits` on it.
 
         Every shot comes once, in batches of any size and order.
         """

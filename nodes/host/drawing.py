@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...saeuron.edits.intervention import Intervention
+from ...saeuron.edits.apply import Edit
 from ...saeuron.errors import SaeuronError
 from ...saeuron.schedule import steps_of
 from ...saeuron.shots import Shot
@@ -217,19 +217,17 @@ class HostPipeline:
         self._site = find_site(model, sae.identity)
         self._sampler = BatchSampler(model, clip, settings, pictures, negative)
 
-    def draw_batches(
-        self, shots: Sequence[Shot], interventions: Sequence[Intervention] = ()
-    ) -> Iterator[tuple[list[int], np.ndarray]]:
+    def draw_batches(self, shots: Sequence[Shot], edits: Sequence[Edit] = ()) -> Iterator[tuple[list[int], np.ndarray]]:
         """As `Pipeline.draw_batches`; prompts of different lengths may be mixed."""
         model = self._model
-        for intervention in interventions:
-            model = add_patch(model, Patch(self._site, self._sae, intervention))
+        for edit in edits:
+            model = add_patch(model, Patch(self._site, self._sae, edit))
         for places, latents in self._sampler.run(model, shots):
             yield places, to_pixels(self._vae.decode(latents))
 
-    def draw(self, shots: Sequence[Shot], interventions: Sequence[Intervention] = ()) -> np.ndarray:
+    def draw(self, shots: Sequence[Shot], edits: Sequence[Edit] = ()) -> np.ndarray:
         """All pictures, uint8 [len(shots), H, W, 3], in the order of `shots`."""
         pictures: dict[int, np.ndarray] = {}
-        for places, drawn in self.draw_batches(shots, interventions):
+        for places, drawn in self.draw_batches(shots, edits):
             pictures.update(zip(places, drawn, strict=True))
         return np.stack([pictures[place] for place in range(len(shots))])

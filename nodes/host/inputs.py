@@ -22,18 +22,18 @@ def sampling_inputs() -> list[io.Input]:
             "sampler_name",
             options=comfy.samplers.KSampler.SAMPLERS,
             default="euler",
-            tooltip="As when you draw pictures.",
+            tooltip="The same as when you draw pictures.",
         ),
         io.Combo.Input(
             "scheduler",
             options=comfy.samplers.KSampler.SCHEDULERS,
             default="sgm_uniform",
-            tooltip="As when you draw pictures.",
+            tooltip="The same as when you draw pictures.",
         ),
         io.Int.Input("steps", default=4, min=1, max=1000, tooltip="As many as when you draw pictures."),
-        io.Float.Input("cfg", default=1.0, min=0.0, max=100.0, step=0.1, tooltip="As when you draw pictures."),
-        io.Int.Input("width", default=512, min=64, max=MAX_SIZE, step=32, tooltip="Of the pictures, in pixels."),
-        io.Int.Input("height", default=512, min=64, max=MAX_SIZE, step=32, tooltip="Of the pictures, in pixels."),
+        io.Float.Input("cfg", default=1.0, min=0.0, max=100.0, step=0.1, tooltip="The same as when you draw pictures."),
+        io.Int.Input("width", default=512, min=64, max=MAX_SIZE, step=32, tooltip="Size of the pictures, in pixels."),
+        io.Int.Input("height", default=512, min=64, max=MAX_SIZE, step=32, tooltip="Size of the pictures, in pixels."),
         io.Int.Input(
             "seed",
             default=0,
@@ -50,7 +50,7 @@ def sigmas_input() -> io.Input:
     return io.Sigmas.Input(
         "sigmas",
         optional=True,
-        tooltip="The schedule that you draw pictures with, from SDTurboScheduler or another scheduler node. With it "
+        tooltip="The schedule you draw pictures with, from SDTurboScheduler or another scheduler node. If connected, "
         "the scheduler and steps above are not used.",
     )
 

@@ -13,9 +13,9 @@ from ...saeuron.errors import SaeuronError
 def percent_inputs() -> list[io.Input]:
     return [
         io.Float.Input(
-            "start_percent", default=0.0, min=0.0, max=1.0, step=0.01, tooltip="From this part of sampling on."
+            "start_percent", default=0.0, min=0.0, max=1.0, step=0.01, tooltip="Where in sampling it begins."
         ),
-        io.Float.Input("end_percent", default=1.0, min=0.0, max=1.0, step=0.01, tooltip="Up to this part of sampling."),
+        io.Float.Input("end_percent", default=1.0, min=0.0, max=1.0, step=0.01, tooltip="Where in sampling it ends."),
     ]
 
 

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from ..figures.tables import replaced_table
 from ..files import write_png
 from ..prompts import read_prompts
-from ..shots import shots_of
-from .options import Result, add_command, add_intervention, add_model, intervention_of, pipeline_of
+from ..reference.replacing import Decision, ReferenceReplacement
+from ..shots import Shot, shots_of
+from .options import (
+    Result,
+    add_command,
+    add_intervention,
+    add_model,
+    add_replacement,
+    intervention_of,
+    pipeline_of,
+    replacement_of,
+)
 
 
 def add_commands(commands: Any) -> None:
@@ -19,12 +33,15 @@ def add_commands(commands: Any) -> None:
     collect.add_argument("--concept", default="", help="its name; the file's if left out")
     add_model(collect)
 
-    generate = add_command(commands, "generate", _generate, "Draw prompts without and with an intervention.")
+    generate = add_command(commands, "generate", _generate, "Draw prompts without and with an edit.")
     generate.add_argument("prompts", type=Path, help="a text file, one prompt a line")
     generate.add_argument("--output", type=Path, required=True, help="a folder; before/ and after/ are made in it")
-    generate.add_argument("--multiplier", type=float, required=True, help="gamma; below 0 removes")
+    edit = generate.add_mutually_exclusive_group(required=True)
+    edit.add_argument("--multiplier", type=float, help="turn the features down: gamma; below 0 removes")
+    edit.add_argument("--replace", metavar="TEXT", help="draw another thing where they fire, like 'cat -> dog'")
     generate.add_argument("--seeds", type=int, default=1, help="pictures for each prompt")
     add_intervention(generate)
+    add_replacement(generate)
     add_model(generate)
 
 
@@ -42,14 +59,38 @@ def _collect(arguments: Namespace) -> Result:
 
 
 def _generate(arguments: Namespace) -> Result:
-    intervention = intervention_of(arguments, arguments.multiplier)
+    replacing = arguments.replace is not None
+    edit = replacement_of(arguments) if replacing else intervention_of(arguments, arguments.multiplier)
     shots = shots_of(read_prompts(arguments.prompts), arguments.seeds, arguments.seed)
     pipeline = pipeline_of(arguments, 2 * len(shots))
+    decisions: dict[int, Decision] = {}
+
+    def watch(_replacement: ReferenceReplacement, place: int, decision: Decision) -> None:
+        decisions[place] = decision
+
+    rows = _write(arguments.output / "before", shots, pipeline.draw(shots))
+    after = _write(arguments.output / "after", shots, pipeline.draw(shots, [edit], watch))
+    text = f"{len(shots)} pictures each in before and after in {arguments.output}"
+    if replacing:
+        for place, row in enumerate(after):
+            row |= _where(decisions.get(place))
+    if decisions:
+        text += "\n" + replaced_table([(place, 0, d.share, d.mask is not None) for place, d in decisions.items()])
+    return Result({"pictures": rows + after}, text)
+
+
+def _where(decision: Decision | None) -> dict[str, Any]:
+    """What was found in a picture and where it was replaced; None where that was not looked for, at strength 0."""
+    if decision is None:
+        return {"found": None, "mask": None}
+    return {"found": decision.share, "mask": None if decision.mask is None else decision.mask.tolist()}
+
+
+def _write(folder: Path, shots: Sequence[Shot], pictures: np.ndarray) -> list[dict[str, Any]]:
+    """A line for each picture of what it is."""
     rows = []
-    for folder, interventions in (("before", ()), ("after", (intervention,))):
-        pictures = pipeline.draw(shots, interventions)
-        for number, (shot, picture) in enumerate(zip(shots, pictures, strict=True)):
-            path = arguments.output / folder / f"{number:04d}.png"
-            write_png(path, picture)
-            rows.append({"picture": str(path), "prompt": shot.prompt, "seed": shot.seed})
-    return Result({"pictures": rows}, f"{len(shots)} pictures each in before and after in {arguments.output}")
+    for number, (shot, picture) in enumerate(zip(shots, pictures, strict=True)):
+        path = folder / f"{number:04d}.png"
+        write_png(path, picture)
+        rows.append({"picture": str(path), "prompt": shot.prompt, "seed": shot.seed})
+    return rows

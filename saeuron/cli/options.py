@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..edits.intervention import MODES, RULES, Intervention
+from ..edits.replace import Replacement
 from ..errors import SaeuronError
 from ..features.feature_set import FeatureSet
+from ..features.forgetting import parse_concepts, with_article
+from ..reference.replacing import ReferenceReplacement
 from ..sae.files import LoadedSAE, load_sae
 from ..sae.formats import Placement
 from ..sae.model import KINDS
@@ -64,12 +67,31 @@ def add_intervention(parser: Any) -> None:
     parser.add_argument("--rule", choices=RULES, default=RULES[0])
 
 
+def add_replacement(parser: Any) -> None:
+    group = parser.add_argument_group("with --replace")
+    group.add_argument("--strength", type=float, default=1.0, help="0 to 1")
+    group.add_argument("--sensitivity", type=float, default=1.0, help="2 finds the concept in half as many tokens")
+    group.add_argument("--growth", type=int, default=0, help="widens the mask, in tokens of the block")
+    group.add_argument("--feather", type=int, default=0, help="fades its edge, over so many tokens")
+
+
 def placement_of(arguments: argparse.Namespace) -> Placement:
     return Placement(arguments.base_model, arguments.hookpoint, arguments.kind)
 
 
 def intervention_of(arguments: argparse.Namespace, multiplier: float) -> Intervention:
     return Intervention(FeatureSet.load(arguments.features), multiplier, arguments.mode, arguments.rule)
+
+
+def replacement_of(arguments: argparse.Namespace) -> ReferenceReplacement:
+    """What ``--replace`` asks for. Errors: `SaeuronError` unless it is one concept and what is to stand there."""
+    asked, *more = parse_concepts(arguments.replace)
+    if more or not asked.instead:
+        raise SaeuronError(f"Write after --replace one thing and what to draw instead; found {arguments.replace!r}.")
+    concept, instead = map(with_article, asked)
+    feature_set = FeatureSet.load(arguments.features)
+    how = arguments.strength, arguments.sensitivity, arguments.growth, arguments.feather
+    return ReferenceReplacement(Replacement(feature_set, *how), concept, instead)
 
 
 def sae_of(arguments: argparse.Namespace) -> LoadedSAE:
@@ -88,7 +110,8 @@ def pipeline_of(arguments: argparse.Namespace, pictures: int) -> Any:
 
     from ..reference.miniature import load_miniature
     from ..reference.models import load_sdxl
-    from ..reference.pipeline import ReferencePipeline, ReferenceSettings
+    from ..reference.pipeline import ReferencePipeline
+    from ..reference.sampling import ReferenceSettings
 
     settings = ReferenceSettings(
         arguments.steps, arguments.cfg, arguments.width, arguments.height, arguments.batch, arguments.negative

@@ -70,9 +70,30 @@ def _colour_blobs(rng: np.random.Generator, region: Region) -> Region:
     return result
 
 
+def _warp(rng: np.random.Generator, region: Region) -> Region:
+    """Every place takes the colour of one some way off, as a smooth random field says: lines run and break."""
+    from scipy.ndimage import gaussian_filter, map_coordinates
+
+    size = len(region)
+    strength, grain = size * rng.uniform(0.06, 0.14), size * rng.uniform(0.06, 0.12)
+    shifts = [gaussian_filter(rng.standard_normal((size, size)), grain, mode="wrap") for _ in range(2)]
+    places = [at + shift * strength / shift.std() for at, shift in zip(np.mgrid[:size, :size], shifts, strict=True)]
+    channels = [map_coordinates(region[..., c], places, order=1, mode="nearest") for c in range(3)]
+    return np.stack(channels, axis=-1)
+
+
+def _ghost(rng: np.random.Generator, region: Region) -> Region:
+    """The region seen through its own mirror image, upside down or not: shapes that lie in each other."""
+    other = region[:, ::-1] if rng.random() < 0.5 else region[::-1]
+    share = rng.uniform(0.35, 0.65)
+    return region * (1 - share) + other * share
+
+
 CORRUPTIONS: dict[str, Callable[[np.random.Generator, Region], Region]] = {
     "shuffled patches": _shuffle_patches,
     "blur": _blur,
     "noise texture": _noise_texture,
     "colour blobs": _colour_blobs,
+    "warp": _warp,
+    "ghost": _ghost,
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,6 @@ from tools.workflows.prompts import FOLDER
 
 SAVED = REPOSITORY / "tests" / "fixtures" / "workflows"
 PLAN = {"run": "unlearn_miniature", "node": "SaeuronUnlearn", "widget": "multiplier"}
-
-
-@pytest.fixture(scope="session")
-def server() -> Iterator[ComfyServer]:
-    with ComfyServer() as running:
-        yield running
 
 
 @pytest.fixture(scope="session")

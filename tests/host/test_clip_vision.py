@@ -77,6 +77,9 @@ def test_what_is_no_clip(pack, folder, tmp_path):
     config = json.loads((folder / "config.json").read_text())
     weights = load_file(folder / "model.safetensors")
     (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=r"model\.safetensors can't be read: No such file"):
+        load(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:1000])
     with pytest.raises(ValueError, match=r"model\.safetensors is not a readable"):
         load(tmp_path)
     save_file({k: v for k, v in weights.items() if k != "visual_projection.weight"}, tmp_path / "model.safetensors")

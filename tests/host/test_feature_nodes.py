@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from support.host_graph import Shot, sample, unlearn
+from support.host_graph import Shot, sample, steer, unlearn
 from tools.pack import pack as import_from_pack
 
 SETTINGS = {
     "sampler_name": "euler", "scheduler": "sgm_uniform", "steps": 2, "cfg": 1.0,
-    "width": 192, "height": 192, "seed": 5,
+    "width": 128, "height": 128, "seed": 5,
 }  # fmt: skip
 SAE_FILE = "miniature-up_blocks.0.attentions.1.safetensors"
 
@@ -49,12 +49,12 @@ def test_the_strongest_features_of_a_picture(miniature, sae):
 
 
 def test_features_of_a_painted_region_fire_more_inside(miniature, sae):
-    mask = torch.zeros(1, 192, 192)
-    mask[:, 64:160, 64:160] = 1
+    mask = torch.zeros(1, 128, 128)
+    mask[:, 32:96, 32:96] = 1
     (features,) = (step.features for step in find(miniature, sae, mask=mask)[0].steps)
     assert all(f.score > 0 and f.mean_concept > f.mean_all > 0 for f in features)
     with pytest.raises(ValueError, match="fills none"):
-        find(miniature, sae, mask=torch.zeros(192, 192))
+        find(miniature, sae, mask=torch.zeros(128, 128))
 
 
 def test_found_features_unlearn(miniature, sae):
@@ -62,9 +62,9 @@ def test_found_features_unlearn(miniature, sae):
     by_index = node("find", "SaeuronFeaturesByIndex").execute
     chosen = by_index(sae, ", ".join(str(f.index) for f in feature_set.steps[0].features), "mine").result[0]
     model = miniature[0]
-    plain = sample(miniature, model, Shot(steps=2))
+    plain = sample(miniature, model, Shot())
     for given in (feature_set, chosen):
-        assert not torch.equal(sample(miniature, unlearn(model, sae, given, rule="zero"), Shot(steps=2)), plain)
+        assert not torch.equal(sample(miniature, unlearn(model, sae, given, rule="zero"), Shot()), plain)
     with pytest.raises(ValueError, match="without their mean activations"):
         unlearn(model, sae, chosen)
     with pytest.raises(ValueError, match="the SAE ends at"):
@@ -75,9 +75,9 @@ def test_a_heat_map_shows_the_picture_and_where_features_fire(miniature, sae):
     feature_set, _ = find(miniature, sae)
     overlays, picture, mask, table = heat(miniature, sae, feature_set)
     assert overlays.shape[0] == 1 and overlays.shape[3] == 3 and overlays.min() >= 0 and overlays.max() <= 1
-    assert picture.shape == (1, 192, 192, 3)
-    assert mask.shape == (1, 192, 192) and float(mask.max()) == pytest.approx(1, abs=0.2) and mask.min() >= 0
-    latent = sample(miniature, miniature[0], Shot(steps=2))
+    assert picture.shape == (1, 128, 128, 3)
+    assert mask.shape == (1, 128, 128) and float(mask.max()) == pytest.approx(1, abs=0.2) and mask.min() >= 0
+    latent = sample(miniature, miniature[0], Shot())
     assert torch.equal(picture, miniature[2].decode(latent)), "it is the picture that KSampler draws"
     assert all(f"{f.index}: " in table for f in feature_set.steps[0].features)
     assert len(heat(miniature, sae, feature_set, view="per feature")[0]) == 5
@@ -88,18 +88,17 @@ def test_a_heat_map_of_an_unlearned_model_shows_what_is_left(miniature, sae):
     """Features that are steered up everywhere must show, those that are steered far down must be gone."""
     feature_set, _ = find(miniature, sae, count=1)
     (feature,) = feature_set.steps[0].features
-    steer = node("steer", "SaeuronSteerFeatures").execute
 
     def total(model):
         table = heat(miniature, sae, feature_set, model)[3]
         return float(table.splitlines()[-1].split(": ")[1].split(",")[0])
 
     before = total(miniature[0])
-    assert total(steer(miniature[0], sae, f"{feature.index}: -1000", 0.0, 1.0, "both").result[0]) < before
-    assert total(steer(miniature[0], sae, f"{feature.index}: 50", 0.0, 1.0, "both").result[0]) > before
+    assert total(steer(miniature[0], sae, f"{feature.index}: -1000")) < before
+    assert total(steer(miniature[0], sae, f"{feature.index}: 50")) > before
     patched = unlearn(miniature[0], sae, feature_set, rule="zero")
     edited = heat(miniature, sae, feature_set, patched)[1]
-    latent = sample(miniature, patched, Shot(steps=2))
+    latent = sample(miniature, patched, Shot())
     assert torch.equal(edited, miniature[2].decode(latent)), "the picture is the edited model's"
 
 
@@ -146,9 +145,9 @@ def test_labels_beside_an_sae_are_loaded_and_shown(miniature, saes_folder, sae, 
         assert load.fingerprint_inputs("labelled.safetensors") != before
         labelled = load.execute("labelled.safetensors", *["from file"] * 3).result[0]
         assert labelled.labels == {index: "whiskers"}
-        output = node("unlearn", "SaeuronUnlearn").execute(
-            miniature[0], labelled, cats, -20.0, "exact", "gamma-mu", 0.0, 1.0, "both"
-        )
+        acts = {"start_percent": 0.0, "end_percent": 1.0, "halves": "both"}
+        execute = node("unlearn", "SaeuronUnlearn").execute
+        output = execute(miniature[0], labelled, cats, -20.0, "exact", "gamma-mu", **acts)
         assert "(whiskers)" in output.ui.as_dict()["text"][0]
         labels.write_text('{"x": 1}', encoding="utf-8")
         with pytest.raises(ValueError, match=r"labelled\.labels\.json"):

@@ -13,7 +13,7 @@ def test_modules_are_the_hosts_and_run_on_the_cpu():
     import comfy.model_management
     import nodes
 
-    assert Path(nodes.__file__).resolve().parent == host_path()
+    assert Path(nodes.__file__).resolve().parent == host_path().resolve()
     assert comfy.model_management.get_torch_device() == torch.device("cpu")
 
 

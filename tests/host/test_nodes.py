@@ -22,7 +22,7 @@ def node(name, module):
 def collect(miniature, sae, prompts, **changes):
     settings = {
         "sampler_name": "euler", "scheduler": "sgm_uniform", "steps": 2,
-        "cfg": 1.0, "width": 192, "height": 192, "seed": 3,
+        "cfg": 1.0, "width": 128, "height": 128, "seed": 3,
     }  # fmt: skip
     model, clip, _ = miniature
     execute = node("SaeuronCollectStatistics", "statistics").execute
@@ -142,7 +142,7 @@ def test_statistics_select_and_unlearn_on_the_real_model(miniature, sae):
     concept = collect(miniature, sae, "a cat\na cat in crayon style\n# not this\na small cat")
     others = collect(miniature, sae, "a dog\na tower\na tree\na fish")
     assert (concept.prompts, others.prompts) == (3, 4)
-    assert (concept.tokens == 3 * 36).all(), "each picture has 6 x 6 tokens at this block"
+    assert (concept.tokens == 3 * 16).all(), "each picture has 4 x 4 tokens at this block"
     output = select(concept, others)
     feature_set = output.result[0]
     assert feature_set.concept == "cats" and len(feature_set.steps[0].features) == 5

@@ -8,7 +8,7 @@ import torch
 from support.host_graph import Shot, load_sae, sample, unlearn
 from tools.pack import pack
 
-SHOT = Shot(steps=2, cfg=2.0)
+SHOT = Shot(cfg=2.0)
 
 
 @pytest.fixture

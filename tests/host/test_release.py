@@ -11,7 +11,7 @@ import torch
 from support.host_graph import Shot, hooked_blocks, load_sae, sample, unlearn
 from tools.pack import pack
 
-SHOT = Shot(steps=2)
+SHOT = Shot()
 HOOKPOINTS = ("up_blocks.0.attentions.0", "mid_block.attentions.0", "down_blocks.2.attentions.1")
 
 

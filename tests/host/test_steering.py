@@ -8,14 +8,14 @@ import torch
 from support.host_graph import Shot, Spy, sample, steer, unlearn
 from tools.pack import pack
 
-SHORT = Shot(steps=2)
+SHORT = Shot()
 
 
 def tokens(x: torch.Tensor) -> torch.Tensor:
     return x.permute(0, 2, 3, 1)  # BCHW -> BHWC
 
 
-@pytest.mark.parametrize("shot", [SHORT, Shot(steps=2, cfg=2.0, batch=2, width=160, height=224)], ids=str)
+@pytest.mark.parametrize("shot", [SHORT, Shot(cfg=2.0, batch=2, width=96, height=160)], ids=str)
 def test_every_call_is_steered_by_the_formula(miniature, sae, shot):
     model = miniature[0]
     with Spy(model) as spy:
@@ -42,9 +42,9 @@ def test_a_mask_says_where_and_its_batch_for_which_picture(miniature, sae):
     with Spy(model) as spy:
         sample(miniature, steer(model, sae, "3: 9", mask=masks), Shot(steps=1, batch=2, cfg=2.0))
     for output, edited in zip(spy.outputs, spy.edited, strict=True):
-        changed = (output != edited).any(1)  # [4, 6, 6]: the negative half's two pictures, then the positive's
-        assert not changed[[0, 2]].any() and not changed[[1, 3], :, :3].any()
-        assert changed[[1, 3], :, 3:].all()
+        changed = (output != edited).any(1)  # [4, 4, 4]: the negative half's two pictures, then the positive's
+        assert not changed[[0, 2]].any() and not changed[[1, 3], :, :2].any()
+        assert changed[[1, 3], :, 2:].all()
 
 
 def test_steering_and_unlearning_share_a_block_in_either_order(miniature, sae, cats):
@@ -73,7 +73,7 @@ def test_steering_and_unlearning_share_a_block_in_either_order(miniature, sae, c
 def test_halves_and_percent(miniature, sae):
     model = miniature[0]
     with Spy(model) as spy:
-        sample(miniature, steer(model, sae, "3: 9", halves="positive", end_percent=0.3), Shot(steps=2, cfg=2.0))
+        sample(miniature, steer(model, sae, "3: 9", halves="positive", end_percent=0.3), Shot(cfg=2.0))
     changed = [(a != b).flatten(1).any(1).tolist() for a, b in zip(spy.outputs, spy.edited, strict=True)]
     assert changed[0] == [False, True] and changed[-1] == [False, False]
 
@@ -104,14 +104,14 @@ def test_nodes_show_how_many_tokens_their_run_edited_and_nothing_stays_in_the_mo
     mask[:, :, 32:] = 1
     model = steer(unlearn(miniature[0], sae, cats), sae, "3: 9", end_percent=0.3, mask=mask)
     with Spy(miniature[0]) as spy:
-        sample(miniature, model, Shot(steps=2))
+        sample(miniature, model, SHORT)
     first, second = dict(shown)["8"], dict(shown)["7"]
-    assert first.splitlines()[:3] == ["edited in this run: 18 of 72 tokens", "  step 1: 18 of 36", "  step 2: 0 of 36"]
+    assert first.splitlines()[:3] == ["edited in this run: 8 of 32 tokens", "  step 1: 8 of 16", "  step 2: 0 of 16"]
     assert "feature 3: +9" in first and "multiplier -20" in second
-    sample(miniature, unlearn(miniature[0], sae, cats), Shot(steps=2))
-    sample(miniature, unlearn(miniature[0], sae, cats), Shot(steps=2))
+    sample(miniature, unlearn(miniature[0], sae, cats), SHORT)
+    sample(miniature, unlearn(miniature[0], sae, cats), SHORT)
     assert shown[-1] == shown[-2], "counts of an earlier run were kept"
     with Spy(miniature[0]) as spy:
-        sample(miniature, unlearn(miniature[0], sae, cats), Shot(steps=2))
+        sample(miniature, unlearn(miniature[0], sae, cats), SHORT)
     edited = sum(int((a != b).any(1).sum()) for a, b in zip(spy.outputs, spy.edited, strict=True))
-    assert shown[-1][1].startswith(f"edited in this run: {edited} of 72 tokens")
+    assert shown[-1][1].startswith(f"edited in this run: {edited} of 32 tokens")

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import torch
 
-from support.host_graph import Shot, compiled, sample, unlearn
+from support.host_graph import Shot, sample, unlearn
 
-SHOT = Shot(steps=2, cfg=2.0)
+SHOT = Shot(cfg=2.0)
 
 
 def lora(model: Any, clip: Any = None) -> Any:
@@ -56,7 +56,8 @@ def rescale_cfg(model: Any) -> Any:
 def hyper_tile(model: Any) -> Any:
     from comfy_extras.nodes_hypertile import HyperTile
 
-    return HyperTile.execute(model, 64, 2, 0, False)[0]
+    # Depth 1, because the miniature has no attention at full resolution.
+    return HyperTile.execute(model, 32, 2, 1, False)[0]
 
 
 def merged(model: Any) -> Any:
@@ -66,13 +67,8 @@ def merged(model: Any) -> Any:
 
 
 COMPANIONS: dict[str, Callable[[Any], Any]] = {
-    f.__name__: f for f in (lora, free_u, perturbed_attention, rescale_cfg, hyper_tile, merged, compiled)
+    f.__name__: f for f in (lora, free_u, perturbed_attention, rescale_cfg, hyper_tile, merged)
 }
-
-
-def same(a: torch.Tensor, b: torch.Tensor, name: str) -> bool:
-    # HyperTile chooses its tiles at random for each module it meets.
-    return torch.equal(a, b) if name != "hyper_tile" else bool(torch.isfinite(a).all())
 
 
 @pytest.mark.parametrize("name", COMPANIONS)
@@ -81,12 +77,13 @@ def test_companion_on_the_model(miniature, sae, cats, name):
     plain = sample(miniature, model, SHOT)
     alone = sample(miniature, companion(model), SHOT)
     nothing = {"multiplier": 1.0, "rule": "gamma"}
-    assert same(sample(miniature, unlearn(companion(model), sae, cats, **nothing), SHOT), alone, name)
+    assert not torch.equal(alone, plain), "the companion does nothing"
+    assert torch.equal(sample(miniature, unlearn(companion(model), sae, cats, **nothing), SHOT), alone)
     after = sample(miniature, unlearn(companion(model), sae, cats), SHOT)
     before = sample(miniature, companion(unlearn(model, sae, cats)), SHOT)
-    assert same(before, after, name)
+    assert torch.equal(before, after)
     assert not torch.equal(after, alone) and torch.isfinite(after).all()
-    assert same(sample(miniature, companion(model), SHOT), alone, name)
+    assert torch.equal(sample(miniature, companion(model), SHOT), alone)
     assert torch.equal(sample(miniature, model, SHOT), plain)
 
 
@@ -117,14 +114,14 @@ def controlled(miniature: tuple, conditioning: Any) -> Any:
         torch.nn.init.normal_(parameter, std=0.05)
     control = comfy.controlnet.ControlNet(net, load_device=torch.device("cpu"), manual_cast_dtype=None)
     apply = ControlNetApplyAdvanced().apply_controlnet
-    return apply(conditioning, conditioning, control, torch.rand(1, 192, 192, 3), 1.0, 0.0, 1.0)[0]
+    return apply(conditioning, conditioning, control, torch.rand(1, 128, 128, 3), 1.0, 0.0, 1.0)[0]
 
 
 def areas(miniature: tuple, conditioning: Any) -> Any:
     """The left half and the whole picture."""
     from nodes import ConditioningCombine, ConditioningSetArea
 
-    left = ConditioningSetArea().append(conditioning, 96, 192, 0, 0, 1.0)[0]
+    left = ConditioningSetArea().append(conditioning, 64, 128, 0, 0, 1.0)[0]
     return ConditioningCombine().combine(left, conditioning)[0]
 
 
@@ -133,8 +130,8 @@ def masked(miniature: tuple, conditioning: Any) -> Any:
     from nodes import ConditioningCombine, ConditioningSetMask
 
     clip = miniature[1]
-    mask = torch.zeros(1, 192, 192)
-    mask[:, :96] = 1
+    mask = torch.zeros(1, 128, 128)
+    mask[:, :64] = 1
     tower = clip.encode_from_tokens_scheduled(clip.tokenize("a tower"))
     top = ConditioningSetMask().append(tower, mask, "default", 1.0)[0]
     return ConditioningCombine().combine(top, conditioning)[0]
@@ -154,7 +151,7 @@ def run(miniature: tuple, model: Any, positive: Any, **changes: Any) -> torch.Te
     negative = clip.encode_from_tokens_scheduled(clip.tokenize(""))
     settings = {"seed": 5, "steps": 2, "cfg": 2.0, "denoise": 1.0, **changes}
     generator = torch.Generator().manual_seed(8)
-    latent = {"samples": torch.randn(1, 4, 24, 24, generator=generator)}
+    latent = {"samples": torch.randn(1, 4, 16, 16, generator=generator)}
     result = KSampler().sample(
         model, settings["seed"], settings["steps"], settings["cfg"], "euler", "sgm_uniform", positive, negative, latent,
         settings["denoise"],
@@ -199,7 +196,7 @@ def test_custom_sampling_with_a_guider(miniature, sae, cats, guider):
     def draw(on: Any) -> torch.Tensor:
         arguments = (on, text) if guider == "BasicGuider" else (on, text, text, 2.0)
         guide = getattr(host, guider).execute(*arguments).result[0]
-        latent = {"samples": torch.zeros(1, 4, 24, 24)}
+        latent = {"samples": torch.zeros(1, 4, 16, 16)}
         return host.SamplerCustomAdvanced.execute(noise, guide, sampler, sigmas, latent).result[0]["samples"]
 
     alone = draw(model)

@@ -43,7 +43,7 @@ def test_the_merges_are_the_hosts_and_its_vocabulary_follows_from_them():
 
 def test_every_prompt_of_the_miniature_has_the_hosts_ids(theirs):
     prompts = [prompt for path in PROMPTS_FOLDER.rglob("*.txt") for prompt in read_prompts(path)]
-    assert len(prompts) == 1500
+    assert len(prompts) >= 1500
     assert ours(prompts) == theirs(prompts)
 
 

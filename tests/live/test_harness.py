@@ -1,9 +1,8 @@
-"""The harness that the other server tests and the demo stand on, with the host's own nodes only."""
+"""The harness that the other server tests and the demo stand on."""
 
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,40 +19,40 @@ def image_prompt(**inputs: Any) -> dict[str, Any]:
     return {"1": {**IMAGE, "inputs": {**IMAGE["inputs"], **inputs}}, "2": SAVE}
 
 
-def test_run_gives_the_pixels(bare_server: ComfyServer) -> None:
-    images = bare_server.run(image_prompt())["2"]["images"]
+def test_run_gives_the_pixels(server: ComfyServer) -> None:
+    images = server.run(image_prompt())["2"]["images"]
     assert len(images) == 2
     for entry in images:
-        pixels = bare_server.image(entry)
+        pixels = server.image(entry)
         assert pixels.shape == (16, 24, 3) and pixels.dtype == np.uint8
         assert (pixels == (0x33, 0x66, 0x99)).all()
 
 
-def test_record_tells_executed_from_cached(bare_server: ComfyServer) -> None:
-    first = bare_server.record(image_prompt(width=40))
-    second = bare_server.record(image_prompt(width=40))
+def test_record_tells_executed_from_cached(server: ComfyServer) -> None:
+    first = server.record(image_prompt(width=40))
+    second = server.record(image_prompt(width=40))
     assert (first.executed, first.cached) == (["1", "2"], [])
     assert (second.executed, second.cached) == ([], ["1", "2"])
     assert first.history["outputs"] == second.history["outputs"]
 
 
-def test_refused_prompt_names_node_and_input(bare_server: ComfyServer) -> None:
+def test_refused_prompt_names_node_and_input(server: ComfyServer) -> None:
     with pytest.raises(ServerError, match=r"node 1 \(EmptyImage\): Value 0 smaller than min of 1: width") as caught:
-        bare_server.run(image_prompt(width=0))
+        server.run(image_prompt(width=0))
     assert caught.value.node_errors["1"]["class_type"] == "EmptyImage"
 
 
-def test_failed_node_is_raised_with_its_message(bare_server: ComfyServer) -> None:
+def test_failed_node_is_raised_with_its_message(server: ComfyServer) -> None:
     prompt = {
         "1": {"class_type": "LoadLatent", "inputs": {"latent": "broken.latent"}},
         "2": {"class_type": "SaveLatent", "inputs": {"samples": ["1", 0], "filename_prefix": "never"}},
     }
-    (bare_server.base / "input" / "broken.latent").write_bytes(b"not a latent")
+    (server.base / "input" / "broken.latent").write_bytes(b"not a latent")
     with pytest.raises(ServerError, match=r"(?s)node 1 \(LoadLatent\): \w.*, in load\n"):
-        bare_server.run(prompt)
+        server.run(prompt)
 
 
-def test_interrupt_ends_a_run(bare_server: ComfyServer) -> None:
+def test_interrupt_ends_a_run(server: ComfyServer) -> None:
     prompt = image_prompt(width=1024, height=1024, batch_size=1)
     # The host looks for interrupts between nodes: a chain of blurs, so that there is something left to do.
     chain = ["1", *map(str, range(3, 30))]
@@ -64,37 +63,15 @@ def test_interrupt_ends_a_run(bare_server: ComfyServer) -> None:
 
     def interrupt_early(event: Event) -> None:
         if event.type == "executing" and event.data["node"] == "3":
-            bare_server.interrupt()
+            server.interrupt()
 
-    record = bare_server.record(prompt, interrupt_early)
+    record = server.record(prompt, interrupt_early)
     assert record.executed[:2] == ["1", "3"] and "2" not in record.executed
     with pytest.raises(Interrupted):
-        bare_server.wait(record.prompt_id)
-    assert bare_server.run(image_prompt(width=8))
+        server.wait(record.prompt_id)
+    assert server.run(image_prompt(width=8))
 
 
 def test_server_that_cannot_start_says_why() -> None:
     with pytest.raises(ServerError, match="unrecognized arguments: --no-such-option"):
         ComfyServer(with_pack=False, extra_args=["--no-such-option"]).__enter__()
-
-
-def test_pack_that_cannot_be_imported_says_why(tmp_path: Path) -> None:
-    (tmp_path / "__init__.py").write_text("raise RuntimeError('for the test')", encoding="utf-8")
-    with pytest.raises(ServerError, match="RuntimeError: for the test"):
-        ComfyServer(pack_path=tmp_path, pack_name="Päck-mit.Punkt").__enter__()
-
-
-def test_folder_of_any_name_is_loaded_through_its_link(tmp_path: Path) -> None:
-    (tmp_path / "__init__.py").write_text(
-        "from .part import Node\nNODE_CLASS_MAPPINGS = {'HarnessNode': Node}\n", encoding="utf-8"
-    )
-    (tmp_path / "part.py").write_text(
-        "class Node:\n    INPUT_TYPES = lambda: {'required': {}}\n    RETURN_TYPES = ()\n    FUNCTION = 'run'\n",
-        encoding="utf-8",
-    )
-    (tmp_path / "example_workflows").mkdir()
-    (tmp_path / "example_workflows" / "first.json").write_text("{}", encoding="utf-8")
-    with ComfyServer(pack_path=tmp_path, pack_name="Comfy-Päck 脳") as server:
-        assert "HarnessNode" in server.object_info()
-        assert server.get("/workflow_templates") == {"Comfy-Päck 脳": ["first"]}
-        assert server.import_seconds() < 5

@@ -11,8 +11,8 @@ from tools.host.server import ComfyServer
 
 
 def test_plain_pictures_stay_the_same(server: ComfyServer) -> None:
-    outcome = leave_no_trace(server, prompts=20)
-    assert outcome.cases == 20
+    outcome = leave_no_trace(server, prompts=12)
+    assert outcome.cases == 12
     assert not outcome.failures
 
 

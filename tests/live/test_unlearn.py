@@ -90,14 +90,17 @@ def test_the_preview_shows_the_effective_factors(server):
     assert "multiplier -7" in text and "where above" in text
 
 
+STEPS = 4
+
+
 def statistics_prompt(prompts: str) -> dict[str, Any]:
     settings = {
         "sampler_name": "euler",
         "scheduler": "sgm_uniform",
-        "steps": 8,
+        "steps": STEPS,
         "cfg": 1.0,
-        "width": 192,
-        "height": 192,
+        "width": 64,
+        "height": 64,
     }
     loader = {"sae_name": "miniature-up_blocks.0.attentions.1.safetensors"}
     loader |= dict.fromkeys(("hookpoint", "kind", "base_model"), "from file")
@@ -119,7 +122,7 @@ def test_a_feature_set_is_computed_saved_and_its_statistics_are_cached(server):
     prompt = statistics_prompt("a cat\na cat in crayon style")
     server.run(prompt)
     saved = json.loads((server.base / "models" / "feature_sets" / "test" / "cats.json").read_text(encoding="utf-8"))
-    assert saved["concept"] == "cats" and len(saved["steps"]) == 8
+    assert saved["concept"] == "cats" and len(saved["steps"]) == STEPS
     assert all(len(step["features"]) == 3 for step in saved["steps"])
     prompt["5"]["inputs"]["tau"] = 4
     record = server.record(prompt)
@@ -128,26 +131,25 @@ def test_a_feature_set_is_computed_saved_and_its_statistics_are_cached(server):
 
 def test_collecting_reports_progress_and_stops_when_interrupted(server):
     prompt = statistics_prompt("\n".join(f"a cat number {i}" for i in range(40)))
-    seen: list[int] = []
+    seen: dict[int, list[int]] = {}
 
     def interrupt_at_the_third_step(event: Event) -> None:
         if event.type == "progress" and event.data["node"] == "3":
-            seen.append(event.data["value"])
-            assert event.data["max"] == 40 * 8
-            if len(seen) == 3:
+            seen.setdefault(event.data["max"], []).append(event.data["value"])
+            if len(seen.get(40 * STEPS, ())) == 3:
                 server.interrupt()
 
     record = server.record(prompt, interrupt_at_the_third_step)
     with pytest.raises(Interrupted):
         server.wait(record.prompt_id)
-    assert seen[-1] < 40 * 8 / 2
+    encoded, drawn = seen.items()  # first the bar of the prompts, then that of their steps
+    assert encoded == (41, list(range(1, 42))), "the prompts and the empty negative one"
+    assert drawn[0] == 40 * STEPS and drawn[1] == sorted(drawn[1]) and drawn[1][-1] < 40 * STEPS / 2
 
 
 def test_collecting_goes_on_where_it_was_interrupted(server):
     prompt = statistics_prompt("\n".join(f"a cat in {i} colours" for i in range(20)))
-    for node in ("3", "4"):
-        prompt[node]["inputs"]["steps"] = 2
-    first_batch = 16 * 2
+    first_batch = 16 * STEPS
 
     def interrupt_in_the_second_batch(event: Event) -> None:
         if event.type == "progress" and event.data["node"] == "3" and event.data["value"] > first_batch:
@@ -158,7 +160,7 @@ def test_collecting_goes_on_where_it_was_interrupted(server):
         server.wait(record.prompt_id)
     again = server.record(prompt)
     server.wait(again.prompt_id)
-    assert min(value for value, _ in again.progress("3")) > first_batch
+    assert min(value for value, whole in again.progress("3") if whole == 20 * STEPS) > first_batch
     saved = server.base / "models" / "feature_sets" / "test" / "cats.json"
     resumed = saved.read_bytes()
     server.request("/free", {"unload_models": True, "free_memory": True})

@@ -1,4 +1,4 @@
-"""Every example workflow: offered by the host, and run where its weights are."""
+"""The example workflows as the host offers them; they are run in tests/slow."""
 
 from __future__ import annotations
 
@@ -14,13 +14,6 @@ NEEDS_DOWNLOADS = {"unlearn_sdxl_turbo"}
 def test_they_are_offered_and_nothing_else(server: ComfyServer) -> None:
     offered = server.get("/workflow_templates")
     assert sorted(next(names for pack, names in offered.items() if "SAeUron" in pack)) == NAMES
-
-
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in NEEDS_DOWNLOADS])
-def test_each_runs_to_pictures(server: ComfyServer, name: str) -> None:
-    outputs = server.run(read_prompt(name))
-    pictures = [server.image(entry) for output in outputs.values() for entry in output.get("images", [])]
-    assert pictures and all(min(picture.shape[:2]) >= 192 and picture.std() > 5 for picture in pictures)
 
 
 @pytest.mark.parametrize("name", sorted(NEEDS_DOWNLOADS))

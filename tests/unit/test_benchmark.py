@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from saeuron.evaluation.benchmark import Concept, Figures, Probe, Sight, choose_multiplier, judge, kept_rows, mean_over
+from saeuron.evaluation.benchmark import (
+    Concept,
+    Figures,
+    Probe,
+    Sight,
+    choose_multiplier,
+    judge,
+    kept_rows,
+    mean_over,
+    seconds_of,
+)
 from saeuron.shots import Shot
 from tools.evaluation.plan import ALL, FULL, QUICK, TEST, VALIDATION, own_shots, probes
 from tools.miniature.drawings import STYLES
@@ -16,11 +28,13 @@ ASKED = [
 ]
 
 
-def sight(objects, styles, embeddings=None):
+def sight(objects, styles, embeddings=None, digests=None, seconds=1.0):
     rows = np.ones((len(objects), 2)) if embeddings is None else np.array(embeddings, float)
     count = len(objects)
     labels = {"objects": np.array(objects), "styles": np.array(styles)}
-    return Sight(labels, np.zeros((count, 3)), np.arange(count) % 2 == 1, rows)
+    digests = np.array(digests or ["same"] * count)
+    times = np.full(count, seconds), np.ones(count)
+    return Sight(labels, np.zeros((count, 3)), np.arange(count) % 2 == 1, rows, digests, *times)
 
 
 PROBES = sight(["cats", "dogs", "cats", "trees"] * 5, ["gray", "ink", "ink", "ink"] * 5)
@@ -61,8 +75,32 @@ def test_kept_rows():
     assert kept_rows(Concept("objects", "dogs"), ASKED[:4]).tolist() == [0, 3]
 
 
+def test_what_stands_there_instead_is_counted_where_something_is_to_stand_there():
+    own = sight(["cats", "dogs", "trees", "dogs"], ["gray"] * 4)
+    asked = Concept("objects", "cats"), own, PROBES, ASKED, (own, PROBES)
+    assert judge(*asked, instead="dogs").values["replaced"].tolist() == [0, 1, 0, 1]
+    assert "replaced" not in judge(*asked).values
+
+
+def test_identical_pictures_are_those_with_the_same_digest_and_only_of_others():
+    own = sight(["dogs"] * 4, ["gray"] * 4)
+    after = sight(["cats", "dogs", "cats", "trees"] * 5, ["gray"] * 20, digests=["new", "same", "same", "new"] * 5)
+    figures = judge(Concept("objects", "cats"), own, after, ASKED, (own, PROBES))
+    assert figures.values["identical_others"].tolist() == [1, 1, 0] * 5
+
+
+def test_seconds_are_of_all_pictures_and_compared_with_off_s():
+    own, slow = sight(["cats"] * 20, ["gray"] * 20, seconds=3.0), replace(PROBES, seconds=np.full(20, 2.0))
+    figures = judge(Concept("objects", "cats"), own, slow, ASKED, (own, PROBES))
+    assert seconds_of([figures]) == {"seconds": 2.5, "times_off": 2.5}
+    untimed = replace(figures, seconds_off=float("nan"))
+    assert seconds_of([figures, untimed]) == {"seconds": 2.5, "times_off": None}
+    assert figures.as_dict(0)["seconds"] == 2.5
+
+
 def figures_of(ua, ira, cra):
-    return Figures({"ua": np.array([ua]), "ira": np.array([ira]), "cra": np.array([cra])}, 0.0)
+    values = {"ua": np.array([ua]), "ira": np.array([ira]), "cra": np.array([cra])}
+    return Figures(values, 0.0, np.array([0]))
 
 
 def test_the_multiplier_with_the_best_mean_is_chosen():
@@ -83,9 +121,31 @@ def test_one_multiplier_is_chosen_without_drawing_anything():
     assert choose_multiplier([-3.0], figures) == -3.0
 
 
+def of_own(values, **more):
+    return Figures({"ua": np.array(values, float), **more}, 0.25, np.array([0]), 1.0, 1.0)
+
+
 def test_every_concept_counts_the_same():
-    many = Figures({"ua": np.zeros(30)}, 0.25)
-    assert mean_over([many, Figures({"ua": np.ones(1)}, 0.75)]) == {"ua": 0.5, "kernel_distance": 0.5}
+    means = mean_over([of_own([0] * 30), of_own([1])])
+    assert {name: means[name] for name in ("ua", "kernel_distance", "times_off")} == {
+        "ua": 0.5, "kernel_distance": 0.25, "times_off": 1.0}  # fmt: skip
+    assert means["intervals"]["ua"] == [0.5, 0.5], "neither concept's pictures vary"
+
+
+def test_a_figure_that_a_concept_lacks_has_no_mean():
+    assert "replaced" not in mean_over([of_own([0], replaced=np.ones(1)), of_own([0])])
+    assert mean_over([of_own([0], replaced=np.ones(1))])["replaced"] == 1
+
+
+def test_intervals_of_shared_probes_are_those_of_one_set_of_pictures():
+    """Twenty concepts that are judged on the same 60 pictures know no more than one does."""
+    probes = (np.arange(60) % 4 != 0).astype(float)
+    concepts = [Figures({"ua": np.tile([0.0, 1.0], 20), "ira": probes}, 0.0, np.arange(60)) for _ in range(20)]
+    one, many = (mean_over(concepts[:count])["intervals"] for count in (1, 20))
+    width = lambda found, name: found[name][1] - found[name][0]  # noqa: E731
+    assert width(many, "ira") == pytest.approx(width(one, "ira"), rel=0.1)
+    assert width(one, "ira") == pytest.approx(2 * 1.96 * (0.75 * 0.25 / 60) ** 0.5, rel=0.15)
+    assert width(many, "ua") == pytest.approx(width(one, "ua") / 20**0.5, rel=0.15), "their own pictures add up"
 
 
 @pytest.mark.parametrize("scale", [FULL, QUICK])

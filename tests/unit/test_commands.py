@@ -15,6 +15,7 @@ from saeuron.features.feature_set import FeatureSet
 from saeuron.reference import PACKAGES
 from saeuron.sae.files import load_sae
 from saeuron.sae.formats import Placement
+from tools.host.unpack import REPOSITORY
 from tools.sae_files import write_unbox
 
 COMMANDS = ("inspect", "collect", "select", "generate", "sweep", "evaluate", "convert", "download", "reproduce")
@@ -80,21 +81,31 @@ def test_statistics_features_pictures_and_their_judgement(run, tmp_path):
     assert all(point["retained_accuracy"] in (0, 1) for point in points)
 
 
-def test_reproduce_prints_three_tables(capsys):
-    """With the published settings, but for the number of pictures."""
-    assert main(["reproduce", "--miniature", "--images", "1"]) == 0
-    printed = capsys.readouterr().out
-    features, accuracy, similarity = re.split(r"\n\n(?=[23]\. )", printed)
-    for concept in ("cats", "towers"):
-        assert f"{concept}: 5 features for saeuron-miniature at up_blocks.0.attentions.1" in features
-    assert "all steps" in features, "steps are pooled"
-    assert accuracy.splitlines()[1].split() == similarity.splitlines()[1].split() == ["multiplier", "cats", "towers"]
-    rows = [line.split() for line in accuracy.splitlines()[2:]]
-    assert [row[0] for row in rows] == ["off", "-0.001", "-0.1", "-3", "-5"]
-    assert {figure for row in rows for figure in row[1:]} <= {"0%", "100%"}, "of one picture each"
-    rows = [line.split() for line in similarity.splitlines()[2:]]
-    assert [row[0] for row in rows] == ["-0.5", "-1"]
-    assert all(0 < float(figure) <= 1 for row in rows for figure in row[1:])
+def test_generate_replaces_and_says_where(run, tmp_path):
+    from PIL import Image
+
+    (tmp_path / "prompts.txt").write_text("a cat in twemoji style\na tower in gray style\n")
+    features = REPOSITORY / "feature_sets" / "miniature" / "cats.json"
+    words = ("generate", tmp_path / "prompts.txt", "--output", tmp_path, "--features", features, *QUICK)
+    words += ("--replace", "cat -> dog")
+    pictures = run(*words, "--json")["pictures"]
+    assert ["mask" in picture for picture in pictures] == [False, False, True, True]
+    cat, tower = pictures[2:]
+    assert cat["found"] > 0.05 and np.asarray(cat["mask"]).shape == (6, 6) and np.max(cat["mask"]) == 1
+    assert tower["found"] <= 0.05 and tower["mask"] is None
+    drawn = [np.asarray(Image.open(picture["picture"])) for picture in pictures]
+    assert not np.array_equal(drawn[0], drawn[2]) and np.array_equal(drawn[1], drawn[3])
+    off = run(*words, "--strength", "0", "--json")["pictures"]
+    assert [(picture["found"], picture["mask"]) for picture in off[2:]] == [(None, None)] * 2
+    assert "from 0 to 1" in run(*words, "--strength", "2")
+    for not_one in ("cat", "cat -> dog\ntower -> tree"):
+        assert "one thing and what to draw instead" in run(*words[:-1], not_one)
+
+
+def test_generate_takes_one_edit(tmp_path):
+    for words in ((), ("--multiplier", "-1", "--replace", "a cat -> a dog")):
+        with pytest.raises(SystemExit):
+            main(["generate", "prompts.txt", "--output", str(tmp_path), "--features", "cats.json", *words])
 
 
 def test_without_a_network_it_says_what_to_download_and_where_to_put_it(run, monkeypatch):

@@ -7,6 +7,7 @@ import json
 import pytest
 import torch
 
+from saeuron.edits.call import Call, Row
 from saeuron.edits.intervention import MODES, Intervention, intervene
 from saeuron.edits.steering import Steering, steer
 from saeuron.errors import SaeuronError
@@ -85,13 +86,16 @@ def test_strengths_are_blamed_only_for_what_they_did(largest):
     sae, output = random_sae(D, N, K, 1), tokens(torch.float16)
     strength = 1e6 if largest else 1.0
     output[0, 0, 0] = 1.0 if largest else float("nan")
-    mask = torch.ones(1, 3, 5)
+    call, region = Call(1.0, 0, (Row(picture=0, area_known=True), Row(picture=1, area_known=True))), torch.ones(1, 3, 5)
+
+    def steered() -> torch.Tensor:
+        return steer(sae, [Steering(((3, strength),), region=region)], call, [0, 1], output)
+
     with pytest.raises(SaeuronError, match="strengths closer to 0" if largest else OWN):
-        steer(sae, [Steering(((3, strength),), mask)], 1.0, [0, 0], output)
-    mask[:, 0, 0] = 0
+        steered()
     if not largest:
-        steered = steer(sae, [Steering(((3, strength),), mask)], 1.0, [0, 0], output)
-        assert (~torch.isfinite(steered).all(-1)).nonzero().tolist() == [[0, 0, 0]]
+        region[:, 0, 0] = 0  # of the broken token
+        assert (~torch.isfinite(steered()).all(-1)).nonzero().tolist() == [[0, 0, 0]]
 
 
 def dead_sae() -> SparseAutoencoder:
@@ -151,7 +155,7 @@ def test_k_equal_to_n_keeps_everything(mode):
 def test_a_batch_of_none(mode):
     empty = tokens()[:0]
     assert edit(empty, mode=mode).shape == empty.shape
-    assert steer(random_sae(D, N, K, 1), [Steering(((3, 1.0),))], 1.0, [], empty).shape == empty.shape
+    assert steer(random_sae(D, N, K, 1), [Steering(((3, 1.0),))], Call(1.0, 0, ()), [], empty).shape == empty.shape
     statistics = ActivationStatistics(IDENTITY, [1.0])
     with pytest.raises(SaeuronError, match="found"):
         statistics.add(1.0, SparseCodes(torch.zeros(0, 3, 5, K), torch.zeros(0, 3, 5, K, dtype=torch.int64)))

@@ -13,7 +13,14 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[2]
 HELP = ROOT / "web" / "docs"
 PAGES = [ROOT / "README.md", *sorted(HELP.glob("*.md"))]
+DOCUMENTS = [
+    ROOT / "CHANGELOG.md",
+    *sorted((ROOT / "saeuron").rglob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+PATH = re.compile(r"`((?:docs|nodes|saeuron|tests|tools|web)/[\w./-]+)`")
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 LARGEST_PICTURE, ALL_PICTURES = 150_000, 1_600_000  # bytes
 
 HOST_PACKAGES = {"numpy", "safetensors", "torch", "transformers"}
@@ -63,11 +70,40 @@ def test_icon_and_banner_are_there_in_their_shapes(key: str, size: tuple[int, in
         assert (picture.format, picture.size) == ("PNG", size)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*PAGES, *DOCUMENTS], ids=lambda page: page.name)
 def test_every_link_and_picture_leads_somewhere(page: Path) -> None:
     targets = [target for target in LINK.findall(page.read_text(encoding="utf-8")) if "://" not in target]
-    missing = [target for target in targets if not (page.parent / target.partition("#")[0]).exists()]
-    assert not missing
+    assert [target for target in targets if not leads_somewhere(page, target)] == []
+
+
+def leads_somewhere(page: Path, target: str) -> bool:
+    name, _, anchor = target.partition("#")
+    path = page.parent / name if name else page
+    return path.exists() and (not anchor or anchor in anchors_of(path))
+
+
+def anchors_of(page: Path) -> set[str]:
+    """What GitHub makes of a page's headings."""
+    headings = HEADING.findall(page.read_text(encoding="utf-8"))
+    return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", [*PAGES, *DOCUMENTS], ids=lambda page: page.name)
+def test_every_path_that_is_named_exists(page: Path) -> None:
+    named = PATH.findall(page.read_text(encoding="utf-8"))
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_a_link_to_a_file_or_a_heading_that_is_not_there_is_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# How it *works*\n", encoding="utf-8")
+    assert leads_somewhere(page, "#how-it-works") and leads_somewhere(page, "page.md#how-it-works")
+    assert not leads_somewhere(page, "#how-it-fails") and not leads_somewhere(page, "gone.md")
+
+
+def test_what_makes_sense_of_a_checkout_is_named_in_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert all(text in readme for text in ("git clone", "make demo", "make test", 'pip install ".[reference]"'))
 
 
 def test_every_node_has_a_help_page_with_a_picture_of_it() -> None:

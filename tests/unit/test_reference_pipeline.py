@@ -15,7 +15,8 @@ from saeuron.errors import SaeuronError
 from saeuron.features.feature_set import Feature, FeatureSet, FeatureStep
 from saeuron.features.selection import SelectionSettings, select_features
 from saeuron.reference.models import load_sdxl, model_of
-from saeuron.reference.pipeline import ReferencePipeline, ReferenceSettings
+from saeuron.reference.pipeline import ReferencePipeline
+from saeuron.reference.sampling import ReferenceSettings
 from saeuron.sae.files import LoadedSAE, save_sae
 from saeuron.sae.formats import Placement
 from saeuron.sae.model import SAEIdentity
@@ -60,7 +61,7 @@ def every_feature(factor: float, mode: str = "exact", halves: str = "both") -> I
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize(("cfg", "steps"), [(1.0, 1), (1.0, 4), (3.0, 2)])
+@pytest.mark.parametrize(("cfg", "steps"), [(1.0, 1), (3.0, 2)])
 def test_it_collects_and_draws(load, dtype, cfg, steps):
     pipeline = load(dtype, cfg=cfg, steps=steps, batch=2)
     statistics = pipeline.collect(SHOTS, "cats")

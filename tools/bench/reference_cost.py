@@ -120,7 +120,7 @@ def ways(case: Case) -> dict[str, Callable[[], Tensor]]:
     return {
         PLAIN: plain,
         HOOK: hooked,
-        NNSIGHT: lambda: traced(HOOKPOINT, case.reader, *case.arguments, **case.options),
+        NNSIGHT: lambda: traced({HOOKPOINT: case.reader}, *case.arguments, **case.options),
     }
 
 

@@ -18,8 +18,10 @@ from tools.host.unpack import REPOSITORY
 from tools.miniature.build_feature_sets import HOOKPOINT
 from tools.miniature.training import import_host
 
+from .instead import WAYS, instead_of
 from .plan import ALL, FULL, OWN_SEED, PROBE_SEED, QUICK, Scale, real_shots
 from .report import write_report
+from .rivals.nag import ALPHA, TAU
 from .studio import STEPS, Studio, add_dtype
 from .together import removed_together, seed_tables
 from .treatments import Bench
@@ -28,28 +30,28 @@ BOOTSTRAP_SEED = 0
 
 
 def evaluate(bench: Bench, scale: Scale) -> dict[str, Any]:
-    """The results as JSON values, without anything that differs between two runs."""
+    """The results as JSON values. Only seconds, and what is made of them, differ between two runs."""
     per_concept: dict[str, Any] = {}
     by_treatment: dict[tuple[str, str], list[Figures]] = {}
     multipliers: dict[str, float | None] = {}
     for concept in scale.concepts:
         rows = bench.rows(concept)
         per_concept[concept.name] = {
-            name: {"multiplier": multiplier, **figures.as_dict(BOOTSTRAP_SEED)}
-            for name, (figures, multiplier) in rows.items()
+            name: {"multiplier": row.multiplier, **row.figures.as_dict(BOOTSTRAP_SEED)} for name, row in rows.items()
         }
-        multipliers[concept.name] = rows["exact"][1]
-        for name, (figures, _) in rows.items():
-            by_treatment.setdefault((concept.domain, name), []).append(figures)
-        print(f"{concept.name}: " + ", ".join(f"{n} {f.mean('ua'):.0%}" for n, (f, _) in rows.items()), flush=True)
+        multipliers[concept.name] = rows["exact"].multiplier
+        for name, row in rows.items():
+            by_treatment.setdefault((concept.domain, name), []).append(row.figures)
+        shown = ", ".join(f"{name} {row.figures.mean('ua'):.0%}" for name, row in rows.items())
+        print(f"{concept.name}: {shown}", flush=True)
     summary: dict[str, dict[str, Any]] = {}
     for (domain, name), several in by_treatment.items():
-        summary.setdefault(domain, {})[name] = {"concepts": len(several), **mean_over(several)}
+        summary.setdefault(domain, {})[name] = {"concepts": len(several), **mean_over(several, BOOTSTRAP_SEED)}
     return {
         "summary": summary,
         "together": removed_together(bench, scale, multipliers),
         "seed_tables": seed_tables(bench),
-        "realism_judge_rejects": bench.studio.caught(),
+        "realism_judge": bench.studio.realism_error(),
         "concepts": per_concept,
     }
 
@@ -65,9 +67,12 @@ def settings_of(scale: Scale, dtype: str) -> dict[str, Any]:
         "published_multipliers": scale.published_multipliers,
         "prompts": scale.prompts,
         "seeds_per_prompt": scale.seeds,
+        "casteer": {"betas": scale.betas, "pairs": scale.pairs},
+        "nag": {"phis": scale.phis, "tau": TAU, "alpha": ALPHA},
+        "instead": {way: {concept.name: instead_of(concept, way) for concept in scale.concepts} for way in WAYS},
         "probe_styles": scale.probe_styles,
         "probe_seeds": scale.probe_seeds,
-        "real_pictures": len(real_shots(scale)),
+        "real_pictures": len(real_shots(scale)) + scale.backgrounds,
         "first_seeds": {"own": OWN_SEED, "probes": PROBE_SEED},
         "bootstrap_seed": BOOTSTRAP_SEED,
     }

@@ -23,7 +23,8 @@ from tools.miniature.training import import_host
 
 from .plan import FULL, TEST, probes
 from .report import table
-from .studio import OFF, Studio, add_dtype
+from .studio import Studio, add_dtype
+from .treatment import OFF
 
 
 @contextmanager

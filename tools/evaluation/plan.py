@@ -10,11 +10,15 @@ from saeuron.prompts import read_prompts
 from saeuron.shots import Shot, shots_of
 from tools.miniature.drawings import OBJECTS, STYLES
 
+from .instead import by_hand
+
 TEST, VALIDATION = "heldout", "fit"
 # Far apart, so that no picture of one kind shares its noise with one of another.
 OWN_SEED = {TEST: 1_000_000, VALIDATION: 2_000_000}
 PROBE_SEED = {TEST: 3_000_000, VALIDATION: 4_000_000}
 REAL_SEED = 5_000_000
+PAIR_SEED = 6_000_000
+UNSEEN_SEED = 7_000_000
 
 
 @dataclass(frozen=True)
@@ -33,8 +37,23 @@ class Scale:
     probe_styles: dict[str, int]
     probe_seeds: dict[str, int]
     removed_together: tuple[int, ...]
-    real_seeds: int
-    """Of every object in every style, for the realism judge to learn from."""
+    real_prompts: int
+    """Of every object, one picture each, for the realism judge to learn from."""
+
+    unseen_prompts: int
+    """Of every object, one picture each, on which the realism judge's own error is measured."""
+
+    backgrounds: int
+    """Empty pictures among those that the realism judge learns from."""
+
+    betas: tuple[float, ...]
+    """Tried for CASteer."""
+
+    phis: tuple[float, ...]
+    """Tried for NAG."""
+
+    pairs: int
+    """Of prompts, for CASteer's vectors."""
 
 
 ALL = (*(Concept("objects", label) for label in OBJECTS), *(Concept("styles", label) for label in STYLES))
@@ -47,7 +66,12 @@ FULL = Scale(
     {TEST: 3, VALIDATION: 1},
     {TEST: 1, VALIDATION: 1},
     (1, 2, 4, 9),
-    6,
+    40,
+    10,
+    80,
+    (1.0, 2.0, 4.0),
+    (2.0, 5.0, 10.0, 20.0),
+    40,
 )
 QUICK = Scale(
     (Concept("objects", "cats"), Concept("styles", "crayon")),
@@ -58,7 +82,12 @@ QUICK = Scale(
     {TEST: 1, VALIDATION: 1},
     {TEST: 1, VALIDATION: 1},
     (1,),
+    4,
     1,
+    10,
+    (2.0,),
+    (5.0,),
+    4,
 )
 
 
@@ -67,6 +96,15 @@ def own_shots(concept: Concept, split: str, scale: Scale) -> list[Shot]:
     prompts = read_prompts(PROMPTS_FOLDER / split / f"{concept.name}.txt")[: scale.prompts[split]]
     first = OWN_SEED[split] + 1000 * ALL.index(concept)
     return shots_of(prompts, scale.seeds[split], first)
+
+
+def pair_shots(concept: Concept, scale: Scale) -> tuple[list[Shot], list[Shot]]:
+    """Pictures that ask for `concept`, and the same noise with its word exchanged for the others' in turn."""
+    prompts = read_prompts(PROMPTS_FOLDER / VALIDATION / f"{concept.name}.txt")[: scale.pairs]
+    others = [c.label for c in ALL if c.domain == concept.domain and c != concept]
+    asked = shots_of(prompts, 1, PAIR_SEED + 1000 * ALL.index(concept))
+    exchanged = [by_hand(prompt, concept, others[number % len(others)]) for number, prompt in enumerate(prompts)]
+    return asked, [Shot(prompt, shot.seed) for prompt, shot in zip(exchanged, asked, strict=True)]
 
 
 def probes(split: str, scale: Scale) -> list[Probe]:
@@ -83,9 +121,18 @@ def probes(split: str, scale: Scale) -> list[Probe]:
 
 
 def real_shots(scale: Scale) -> list[Shot]:
-    """Every object in every style."""
-    by_style = [_by_style(read_prompts(PROMPTS_FOLDER / VALIDATION / f"{name}.txt")) for name in OBJECTS]
-    return shots_of([prompt for prompts in by_style for prompt in prompts.values()], scale.real_seeds, REAL_SEED)
+    """Un-ablated pictures for the realism judge to learn from: every object, every wording, none of them twice."""
+    return _every_object(VALIDATION, scale.real_prompts, REAL_SEED)
+
+
+def unseen_shots(scale: Scale) -> list[Shot]:
+    """For the realism judge's own error: held-out wordings, with noise that no figure is made with."""
+    return _every_object(TEST, scale.unseen_prompts, UNSEEN_SEED)
+
+
+def _every_object(split: str, count: int, first: int) -> list[Shot]:
+    lists = [read_prompts(PROMPTS_FOLDER / split / f"{name}.txt") for name in OBJECTS]
+    return shots_of([prompt for prompts in lists for prompt in prompts[:count]], 1, first)
 
 
 def _by_style(prompts: list[str]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import Any
 COMMAND = "make evaluate"
 COLUMNS = {
     "ua": "UA",
+    "replaced": "Replaced",
     "ira": "IRA",
     "cra": "CRA",
     "clip": "CLIP similarity, concept",
@@ -17,7 +18,13 @@ COLUMNS = {
     "artifacts": "Rejected, concept",
     "artifacts_others": "Rejected, others",
     "kernel_distance": "Kernel distance, others",
+    "identical_others": "Identical, others",
+    "seconds": "Seconds",
 }
+WITH_INTERVALS = ("ua", "replaced", "ira", "cra", "artifacts", "identical_others")
+"""Of the summary; the JSON has those of all shares and similarities."""
+
+MISSING = "-"
 
 
 def write_report(folder: Path, results: dict[str, Any]) -> None:
@@ -30,7 +37,7 @@ def write_report(folder: Path, results: dict[str, Any]) -> None:
 
 def _markdown(results: dict[str, Any]) -> str:
     settings = results["settings"]
-    points = settings["hookpoints"]
+    points, nag = settings["hookpoints"], settings["nag"]
     parts = [
         "# Results on the miniature",
         f"Written by `{COMMAND}`; every figure is in [miniature.json](miniature.json). They say how the method and "
@@ -40,27 +47,42 @@ def _markdown(results: dict[str, Any]) -> str:
         "similarity: to the un-ablated picture of the same prompt and noise. Rejected: share of pictures that a judge "
         "of realism takes for spoilt ones; compare with the row off. Kernel distance: of features to those of the "
         "un-ablated pictures, an unbiased estimate, so it is below 0 where both are the same pictures; compare with "
-        "off. "
+        "off. Replaced: share of the concept's pictures that show what is to stand there instead, where something is. "
+        "Identical: share of pictures that do not ask for the concept and are the un-ablated one to the last bit. "
+        "Seconds: for one picture, and how many times what the model as it is took on the same machine at about the "
+        "same time; off has a ratio, too, which shows how much of it is chance. In brackets 95 % intervals, bootstrap "
+        "over pictures. "
         f"Held-out prompts, {settings['prompts']['heldout'] * settings['seeds_per_prompt']['heldout']} pictures of "
         f"every concept, {settings['steps']} steps; multipliers chosen on the prompts that features were found "
         "with, with other noise.",
         f"The SAE is at {points['objects']} for objects and at {points['styles']} for styles, where the miniature is "
         f"told what to draw; multipliers among {_listed(settings['multipliers']['objects'])}, and "
         f"{_listed(settings['multipliers']['styles'])}. Rows that name {points['published']} are at the published "
-        f"hookpoint; multipliers there among {_listed(settings['published_multipliers'])}.",
+        f"hookpoint; multipliers there among {_listed(settings['published_multipliers'])}. CASteer: beta among "
+        f"{_listed(settings['casteer']['betas'])}, vectors from {settings['casteer']['pairs']} pairs of prompts. NAG: "
+        f"phi among {_listed(nag['phis'])}, tau {nag['tau']:g}, alpha {nag['alpha']:g}. "
+        "By hand: the prompt with the concept's word exchanged for its neighbour's, or for a fixed one's.",
     ]
     for domain, rows in results["summary"].items():
         count = next(iter(rows.values()))["concepts"]
         parts += [f"## Mean over {count} {domain}", table(["Treatment", *COLUMNS.values()], _summary_rows(rows))]
-    caught = ", ".join(f"{kind} {share:.0%}" for kind, share in results["realism_judge_rejects"].items())
-    parts.append(
-        f"The judge of realism learned from {settings['real_pictures']} un-ablated pictures and corrupted copies. Of "
-        f"corrupted copies that it has not seen it rejects, by kind of corruption: {caught}."
-    )
+    parts.append(_realism(results["realism_judge"], settings["real_pictures"]))
     parts += ["## Several removed together", _together(results["together"])]
     parts += ["## The seed notebook's tables", f"At {points['published']}.", *_seed_tables(results["seed_tables"])]
     parts += ["## Every concept, mode exact", _concepts(results["concepts"])]
     return "\n\n".join(parts) + "\n"
+
+
+def _realism(error: dict[str, Any], learnt: int) -> str:
+    caught = ", ".join(f"{kind} {share:.0%}" for kind, share in error["caught"].items())
+    low, high = error["interval"]
+    return (
+        f"The judge of realism learned from {learnt} un-ablated pictures and plain backgrounds, and corrupted copies. "
+        f"Its own error, on {error['pictures']} un-ablated pictures of held-out wordings that are used for nothing "
+        f"else: it rejects {error['false_rejections']:.1%} of them ({low:.1%} to {high:.1%}), and "
+        f"{error['empty_rejected']:.0%} of other plain backgrounds. Of corrupted copies of those pictures it rejects, "
+        f"by kind of corruption: {caught}."
+    )
 
 
 def _listed(multipliers: Sequence[float]) -> str:
@@ -68,14 +90,27 @@ def _listed(multipliers: Sequence[float]) -> str:
 
 
 def _summary_rows(rows: dict[str, Any]) -> list[list[str]]:
-    return [[name, *(show(key, row[key]) for key in COLUMNS)] for name, row in rows.items()]
+    return [[name, *(_cell(key, row) for key in COLUMNS)] for name, row in rows.items()]
+
+
+def _cell(key: str, row: dict[str, Any]) -> str:
+    if row.get(key) is None:
+        return MISSING
+    shown = show(key, row[key])
+    if key == "seconds":
+        return shown if row["times_off"] is None else f"{shown} (x {row['times_off']:.2f})"
+    if key in WITH_INTERVALS:
+        low, high = row["intervals"][key]
+        return f"{shown} ({low:.0%} to {high:.0%})"
+    return shown
 
 
 def _together(rows: list[dict[str, Any]]) -> str:
     lines = []
     for row in rows:
-        for name in ("off", "exact"):
-            figures = row[name]
+        for name, figures in row.items():
+            if name == "removed":
+                continue
             shown = [show(key, figures[key]) for key in ("ua", "ira", "cra")]
             lines.append([", ".join(row["removed"]), name, *shown, str(figures["pictures"])])
     return table(["Removed", "Treatment", "UA", "IRA", "CRA", "Pictures"], lines)
@@ -109,6 +144,8 @@ def _interval(figure: dict[str, Any]) -> str:
 
 
 def show(key: str, value: float) -> str:
+    if key == "seconds":
+        return f"{value:.2f}"
     return f"{value:.3f}" if key.startswith(("clip", "kernel")) else f"{value:.1%}"
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import time
 from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,35 +22,17 @@ from saeuron.evaluation.benchmark import DOMAINS, Sight
 from saeuron.files import sha256_of, write_atomically
 from saeuron.shots import Shot
 from tools.host.unpack import REPOSITORY
-from tools.miniature.build_feature_sets import HOOKPOINT, load_feature_set, load_sae
+from tools.miniature.build_feature_sets import HOOKPOINT, load_feature_set
 from tools.pack import pack
 
-from .plan import Scale, real_shots
+from .plan import Scale
+from .realism import error_of, realism_judge
+from .treatment import OFF, Treatment, sae_at
 
 MINIATURE = REPOSITORY / "saeuron" / "miniature"
 STEPS, SIZE = 8, 192
-
-
-@dataclass(frozen=True)
-class Treatment:
-    """What is done while drawing: any number of feature sets in one mode, or a negative prompt."""
-
-    feature_sets: tuple[Any, ...] = ()
-    multipliers: tuple[float, ...] = ()
-    mode: str = "exact"
-    cfg: float = 1.0
-    negative: str = ""
-
-    def interventions(self) -> list[Any]:
-        make = pack("saeuron.edits.intervention").Intervention
-        return [make(s, m, self.mode) for s, m in zip(self.feature_sets, self.multipliers, strict=True)]
-
-    def key(self) -> dict[str, Any]:
-        sets = [hashlib.sha256(s.to_json().encode()).hexdigest() for s in self.feature_sets]
-        return {"sets": sets, "multipliers": self.multipliers, "mode": self.mode, "cfg": self.cfg, "not": self.negative}
-
-
-OFF = Treatment()
+EVERY = 500  # pictures between two timings of the model as it is
+TIMED_SEED = 9_000_000
 
 
 @dataclass
@@ -62,8 +45,14 @@ class Studio:
     dtype: str = "float32"
     """Of the UNet and the autoencoder; ``bfloat16`` is quicker where the processor has it."""
 
+    clock: int = 16
+    """Pictures of the model as it is that are timed, beside every `EVERY` that are drawn; 0: nothing is timed."""
+
     drawn: int = 0
-    """How many pictures this process has drawn."""
+    """How many pictures this process has drawn, without those."""
+
+    _timed: tuple[int, float] | None = None
+    """After how many drawn pictures the model as it is was timed, and seconds a picture."""
 
     _parts: dict[str, Any] = field(default_factory=dict)
     _digest: str = ""
@@ -74,69 +63,89 @@ class Studio:
 
     def look(self, shots: Sequence[Shot], treatment: Treatment) -> Sight:
         """What the judges see on `shots` under `treatment`."""
-        file = self._file("npz", shots=shots, **treatment.key())
+        asked = treatment.shots(shots)
+        file = self._file("npz", shots=asked, **treatment.key())
         if not file.exists():
-            sight = self._judge(self.draw(shots, treatment))
-            arrays = {"features": sight.features, "rejected": sight.rejected, "embeddings": sight.embeddings}
+            plain = self._seconds_off()
+            treatment.model(self.part("miniature"))  # what an edit makes once, such as steering vectors, is not timed
+            began = time.perf_counter()
+            pictures = self.draw(asked, treatment)
+            sight = self._judge(pictures, (time.perf_counter() - began) / len(asked), plain)
+            arrays = {name.name: getattr(sight, name.name) for name in fields(sight) if name.name != "labels"}
             kept = io.BytesIO()
             np.savez(kept, allow_pickle=False, **arrays, **sight.labels)
             write_atomically(file, kept.getvalue())
         with np.load(file, allow_pickle=False) as kept:
             labels = {domain: kept[domain] for domain in DOMAINS}
-            return Sight(labels, kept["features"], kept["rejected"], kept["embeddings"])
+            rest = {name.name: kept[name.name] for name in fields(Sight) if name.name != "labels"}
+            return Sight(labels, **rest)
 
-    def caught(self) -> dict[str, float]:
-        """Share of each corruption that the realism judge rejects: what its figures can see."""
+    def _seconds_off(self) -> float:
+        """Seconds a picture of the model as it is, measured by this process not long ago: the machine has other work.
+
+        nan where nothing is timed.
+        """
+        if not self.clock:
+            return float("nan")
+        if self._timed is None or self.drawn - self._timed[0] >= EVERY:
+            shots = [Shot("a picture", TIMED_SEED + number) for number in range(self.clock)]
+            before = self.drawn
+            if self._timed is None:
+                self.draw(shots[:2], OFF)  # the first ones wait for what is loaded or made once
+            began = time.perf_counter()
+            self.draw(shots, OFF)
+            self.drawn = before
+            self._timed = self.drawn, (time.perf_counter() - began) / self.clock
+        return self._timed[1]
+
+    def realism_error(self) -> dict[str, Any]:
+        """How often the realism judge is wrong: what its figures are worth. `RealismError`'s fields."""
         file = self._file("json", judge="realism")
         if not file.exists():
-            write_atomically(file, json.dumps(self._realism_judge().caught).encode())
-        caught: dict[str, float] = json.loads(file.read_text(encoding="utf-8"))
-        return caught
+            write_atomically(file, json.dumps(asdict(error_of(self._realism_judge(), self))).encode())
+        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return found
 
     def _file(self, suffix: str, **key: Any) -> Path:
         """Where what depends on `key`, the weights and the settings is kept."""
         if not self._digest:
             self._digest = _digest_of_weights()
         self.work.mkdir(parents=True, exist_ok=True)
-        key = {"weights": self._digest, "dtype": self.dtype, "steps": STEPS, "real": self.scale.real_seeds, **key}
+        judge = self.scale.real_prompts, self.scale.backgrounds
+        key = {"weights": self._digest, "dtype": self.dtype, "steps": STEPS, "real": judge, **key}
         return self.work / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:24]}.{suffix}"
 
     def draw(self, shots: Sequence[Shot], treatment: Treatment) -> np.ndarray:
-        """Pictures uint8 [len(shots), H, W, 3]."""
+        """Pictures uint8 [len(shots), H, W, 3] of exactly these prompts."""
         settings = pack("nodes.host.inputs").SamplingSettings("euler", "sgm_uniform", STEPS, treatment.cfg, SIZE, SIZE)
-        patching, find_site = pack("nodes.host.model"), pack("nodes.host.unet").find_site
-        model, clip, vae = self.part("miniature")
-        for intervention in treatment.interventions():
-            sae = self._sae(intervention.feature_set.sae.hookpoint)
-            model = patching.add_patch(model, patching.Patch(find_site(model, sae.identity), sae, intervention))
+        _, clip, vae = self.part("miniature")
         pipeline = pack("nodes.host.drawing").HostPipeline(
-            model, clip, vae, self._sae(HOOKPOINT), settings, len(shots), treatment.negative
+            treatment.model(self.part("miniature")),
+            clip,
+            vae,
+            sae_at(HOOKPOINT),
+            settings,
+            len(shots),
+            treatment.negative,
         )
         self.drawn += len(shots)
         return np.asarray(pipeline.draw(shots))
 
-    def _sae(self, hookpoint: str) -> Any:
-        if hookpoint not in self._parts:
-            self._parts[hookpoint] = load_sae(hookpoint)
-        return self._parts[hookpoint]
-
-    def _judge(self, pictures: np.ndarray) -> Sight:
+    def _judge(self, pictures: np.ndarray, seconds: float, seconds_off: float) -> Sight:
         judges = {domain: self.part(domain) for domain in DOMAINS}
         return Sight(
             {domain: np.array(judge.classify(pictures)) for domain, judge in judges.items()},
             judges["objects"].features(pictures),
             self._realism_judge().rejects(pictures),
             self.part("embed")(pictures),
+            np.array([hashlib.sha256(picture.tobytes()).hexdigest() for picture in pictures]),
+            np.full(len(pictures), seconds),
+            np.full(len(pictures), seconds_off),
         )
 
     def _realism_judge(self) -> Any:
-        """Trained on un-ablated pictures that are used for nothing else, with what both judges see."""
         if "realism" not in self._parts:
-            judges = [self.part(domain) for domain in DOMAINS]
-            self._parts["realism"] = pack("saeuron.evaluation.artifacts").RealismJudge(
-                lambda pictures: np.concatenate([judge.features(pictures) for judge in judges], axis=1),
-                self.draw(real_shots(self.scale), OFF),
-            )
+            self._parts["realism"] = realism_judge(self)
         return self._parts["realism"]
 
     def part(self, name: str) -> Any:

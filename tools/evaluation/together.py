@@ -12,7 +12,8 @@ from saeuron.evaluation.metrics import cosine_similarity
 from tools.miniature.build_feature_sets import HOOKPOINT
 
 from .plan import TEST, Scale, own_shots, probes
-from .studio import OFF, Studio, Treatment
+from .studio import Studio
+from .treatment import OFF, Treatment, unlearning
 from .treatments import Bench, decisive, with_mode
 
 STYLES_TOGETHER = 4
@@ -30,15 +31,11 @@ def removed_together(bench: Bench, scale: Scale, multipliers: dict[str, float | 
     if len(styles) >= STYLES_TOGETHER:
         groups.append(styles[:STYLES_TOGETHER])
     for group in groups:
-        sets = tuple(bench.studio.feature_set(concept.name, decisive(concept)) for concept in group)
-        chosen = tuple(float(multipliers[concept.name] or 0.0) for concept in group)
-        rows.append(
-            {
-                "removed": [concept.name for concept in group],
-                "off": _together(bench.studio, scale, group, OFF),
-                "exact": _together(bench.studio, scale, group, Treatment(sets, chosen)),
-            }
-        )
+        sets = [bench.studio.feature_set(concept.name, decisive(concept)) for concept in group]
+        chosen = [float(multipliers[concept.name] or 0.0) for concept in group]
+        treatments = {"off": OFF, "exact": unlearning(sets, chosen)}
+        figures = {name: _together(bench.studio, scale, group, each) for name, each in treatments.items()}
+        rows.append({"removed": [concept.name for concept in group], **figures})
     return rows
 
 

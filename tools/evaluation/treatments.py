@@ -1,18 +1,26 @@
-"""The treatments that are compared: three modes, and the controls without which their figures mean little."""
+"""The treatments that are compared: three modes, rivals, and the controls without which their figures mean little."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import dataclasses
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from saeuron.evaluation.benchmark import Concept, Figures, choose_multiplier, judge
 from saeuron.miniature.architecture import DECISIVE
+from saeuron.shots import Shot
 from tools.miniature.build_feature_sets import HOOKPOINT, STATISTICS, folder_of
 from tools.pack import pack
 
-from .plan import TEST, VALIDATION, Scale, own_shots, probes
-from .studio import OFF, Studio, Treatment
+from .instead import WAYS, by_hand, instead_of, phrase
+from .plan import TEST, VALIDATION, Scale, own_shots, pair_shots, probes
+from .rivals.casteer import Vectors, casteer, fit
+from .rivals.nag import nag
+from .studio import Studio
+from .treatment import OFF, Edit, Parts, Treatment, replace, unlearning
 
 MODES = ("exact", "seed", "saeuron-code")
 GUIDED_CFG = 2.0
@@ -25,7 +33,7 @@ def decisive(concept: Concept) -> str:
 
 
 def with_mode(studio: Studio, concept: Concept, mode: str, multiplier: float, hookpoint: str) -> Treatment:
-    return Treatment((studio.feature_set(concept.name, hookpoint),), (multiplier,), mode)
+    return unlearning((studio.feature_set(concept.name, hookpoint),), (multiplier,), mode)
 
 
 def nothing_selected(studio: Studio, concept: Concept, mode: str) -> Treatment:
@@ -33,7 +41,8 @@ def nothing_selected(studio: Studio, concept: Concept, mode: str) -> Treatment:
     feature_set = studio.feature_set(concept.name, decisive(concept))
     step = pack("saeuron.features.feature_set").FeatureStep
     steps = tuple(step(s.sigma, ()) for s in feature_set.steps)
-    return Treatment((replace(feature_set, concept="nothing", steps=steps, sampling={}, selection={}),), (0.0,), mode)
+    nothing = dataclasses.replace(feature_set, concept="nothing", steps=steps, sampling={}, selection={})
+    return unlearning((nothing,), (0.0,), mode)
 
 
 def random_features(studio: Studio, concept: Concept, multiplier: float) -> Treatment:
@@ -48,14 +57,28 @@ def random_features(studio: Studio, concept: Concept, multiplier: float) -> Trea
     rng = np.random.default_rng([RANDOM_SEED, *concept.name.encode()])
     drawn = sorted(int(i) for i in rng.choice(alive, size=min(len(selected), len(alive)), replace=False))
     features = tuple(library.Feature(i, mean_concept=float(mean[i]), mean_all=float(mean[i])) for i in drawn)
-    random = replace(feature_set, concept="random features", steps=(library.FeatureStep(None, features),))
-    return Treatment((random,), (multiplier,))
+    random = dataclasses.replace(feature_set, concept="random features", steps=(library.FeatureStep(None, features),))
+    return unlearning((random,), (multiplier,))
 
 
 def negative_prompt(concept: Concept) -> Treatment:
     """What a person without this pack would do."""
-    name = concept.label if concept.domain == "objects" else f"{concept.label} style"
-    return Treatment(cfg=GUIDED_CFG, negative=name)
+    return Treatment(cfg=GUIDED_CFG, negative=phrase(concept))
+
+
+def prompt_by_hand(concept: Concept, label: str) -> Treatment:
+    """The ceiling: the prompt itself asks for `label` instead, at the same seed. No edit, and no way to enforce it."""
+    return Treatment(rewrite=partial(by_hand, concept=concept, label=label))
+
+
+class Row(NamedTuple):
+    """A treatment of one concept."""
+
+    figures: Figures
+    """On the test split."""
+
+    multiplier: float | None = None
+    """Of Unlearn, or a rival's strength, chosen on the validation split; None where there is none to choose."""
 
 
 class Bench:
@@ -64,41 +87,97 @@ class Bench:
     def __init__(self, studio: Studio, scale: Scale) -> None:
         self.studio, self.scale = studio, scale
         self._probes = {split: probes(split, scale) for split in (TEST, VALIDATION)}
+        self._vectors: dict[Concept, Vectors] = {}
 
-    def figures(self, concept: Concept, treatment: Treatment, split: str = TEST, before: Treatment = OFF) -> Figures:
-        """`before` is what CLIP similarity compares with."""
+    def figures(
+        self,
+        concept: Concept,
+        treatment: Treatment,
+        split: str = TEST,
+        before: Treatment = OFF,
+        instead: str | None = None,
+    ) -> Figures:
+        """`before` is what similarity and identity compare with; `instead` is the label of what is to stand there."""
         asked = self._probes[split]
         own = own_shots(concept, split, self.scale)
         shots = [probe.shot for probe in asked]
         own_sight, probe_sight = self.studio.look(own, treatment), self.studio.look(shots, treatment)
         plain = self.studio.look(own, before), self.studio.look(shots, before)
-        return judge(concept, own_sight, probe_sight, asked, plain)
+        return judge(concept, own_sight, probe_sight, asked, plain, instead)
 
-    def chosen_multiplier(self, concept: Concept, mode: str, hookpoint: str) -> float:
-        """The best of the scale's on the validation split."""
-        published = hookpoint == HOOKPOINT
-        return choose_multiplier(
-            self.scale.published_multipliers if published else self.scale.multipliers[concept.domain],
-            lambda m: self.figures(concept, with_mode(self.studio, concept, mode, m, hookpoint), VALIDATION),
-        )
+    def chosen(self, concept: Concept, strengths: Sequence[float], treatment: Callable[[float], Treatment]) -> Row:
+        """The figures of `treatment` with the one of `strengths` that is the best on the validation split."""
+        best = choose_multiplier(strengths, lambda m: self.figures(concept, treatment(m), VALIDATION))
+        return Row(self.figures(concept, treatment(best)), best)
 
-    def rows(self, concept: Concept) -> dict[str, tuple[Figures, float | None]]:
-        """Treatment -> figures on the test split, and its multiplier where it has one.
+    def rows(self, concept: Concept) -> dict[str, Row]:
+        """Treatment -> its row. Modes and controls are at the hookpoint that decides, the modes also at the published
+        one."""
+        rows = {"off": Row(self.figures(concept, OFF))}
+        for group in (self._modes, self._replacing, self._rivals, self._in_words):
+            rows |= group(concept)
+        return rows | self._controls(concept, rows["exact"].multiplier or 0.0)
 
-        Modes and controls are at the hookpoint that decides, and the modes at the published one, too.
-        """
-        rows: dict[str, tuple[Figures, float | None]] = {"off": (self.figures(concept, OFF), None)}
+    def _modes(self, concept: Concept) -> dict[str, Row]:
+        rows = {}
         for hookpoint, where in ((decisive(concept), ""), (HOOKPOINT, f", {HOOKPOINT}")):
+            published = hookpoint == HOOKPOINT
+            tried = self.scale.published_multipliers if published else self.scale.multipliers[concept.domain]
             for mode in MODES:
-                m = self.chosen_multiplier(concept, mode, hookpoint)
-                rows[mode + where] = self.figures(concept, with_mode(self.studio, concept, mode, m, hookpoint)), m
-        m = rows["exact"][1] or 0.0
-        rows["random features"] = self.figures(concept, random_features(self.studio, concept, m)), m
-        for mode in MODES[1:]:
-            treatment = nothing_selected(self.studio, concept, mode)
-            rows[f"reconstruct-only, {mode}"] = self.figures(concept, treatment), None
-        guided = Treatment(cfg=GUIDED_CFG)
-        rows[f"off, cfg {GUIDED_CFG:g}"] = self.figures(concept, guided), None
-        negative = self.figures(concept, negative_prompt(concept), before=guided)
-        rows[f"negative prompt, cfg {GUIDED_CFG:g}"] = negative, None
+                treatment = partial(_at_multiplier, self.studio, concept, mode, hookpoint)
+                rows[mode + where] = self.chosen(concept, tried, treatment)
         return rows
+
+    def _replacing(self, concept: Concept) -> dict[str, Row]:
+        """Methods that put something there instead; one setting for all concepts, so nothing is chosen."""
+        feature_set = self.studio.feature_set(concept.name, decisive(concept))
+        rows = {}
+        for way in WAYS:
+            label = instead_of(concept, way)
+            texts = phrase(concept), phrase(Concept(concept.domain, label))
+            treatment = Treatment((replace(feature_set, *texts),))
+            rows[f"replace, {way}"] = Row(self.figures(concept, treatment, instead=label))
+        return rows
+
+    def _rivals(self, concept: Concept) -> dict[str, Row]:
+        """Methods of others, at cfg 1 and without an SAE."""
+        return {
+            "CASteer": self.chosen(concept, self.scale.betas, lambda beta: self.casteer(concept, beta)),
+            "NAG": self.chosen(concept, self.scale.phis, lambda phi: Treatment((nag(phrase(concept), phi),))),
+        }
+
+    def casteer(self, concept: Concept, beta: float) -> Treatment:
+        pairs = pair_shots(concept, self.scale)
+
+        def vectors(parts: Parts) -> Vectors:
+            if concept not in self._vectors:
+                self._vectors[concept] = fit(parts, *pairs, self._draw_with)
+            return self._vectors[concept]
+
+        return Treatment((casteer({"pairs": pairs}, vectors, beta),))
+
+    def _draw_with(self, model: Any, shots: Sequence[Shot]) -> None:
+        self.studio.draw(shots, Treatment((Edit({}, lambda _: model),)))
+
+    def _in_words(self, concept: Concept) -> dict[str, Row]:
+        """What can be done with words alone."""
+        rows = {}
+        for way in WAYS:
+            label = instead_of(concept, way)
+            rows[f"by hand, {way}"] = Row(self.figures(concept, prompt_by_hand(concept, label), instead=label))
+        guided = Treatment(cfg=GUIDED_CFG)
+        rows[f"off, cfg {GUIDED_CFG:g}"] = Row(self.figures(concept, guided))
+        negative = self.figures(concept, negative_prompt(concept), before=guided)
+        rows[f"negative prompt, cfg {GUIDED_CFG:g}"] = Row(negative)
+        return rows
+
+    def _controls(self, concept: Concept, multiplier: float) -> dict[str, Row]:
+        treatment = random_features(self.studio, concept, multiplier)
+        rows = {"random features": Row(self.figures(concept, treatment), multiplier)}
+        for mode in MODES[1:]:
+            rows[f"reconstruct-only, {mode}"] = Row(self.figures(concept, nothing_selected(self.studio, concept, mode)))
+        return rows
+
+
+def _at_multiplier(studio: Studio, concept: Concept, mode: str, hookpoint: str, multiplier: float) -> Treatment:
+    return with_mode(studio, concept, mode, multiplier, hookpoint)

@@ -23,7 +23,8 @@ from tools.pack import pack
 
 from .plan import FULL, VALIDATION
 from .report import COLUMNS, show, table
-from .studio import Studio, Treatment, add_dtype
+from .studio import Studio, add_dtype
+from .treatment import Treatment, unlearning
 from .treatments import Bench
 
 CONCEPTS = (*(Concept("objects", name) for name in ("bears", "waterfalls")), Concept("styles", "contrast"))
@@ -94,7 +95,7 @@ def _best(bench: Bench, concept: Concept, feature_sets: tuple[Any, ...]) -> dict
 
 
 def _with(feature_sets: tuple[Any, ...], multiplier: float) -> Treatment:
-    return Treatment(feature_sets, (multiplier,) * len(feature_sets))
+    return unlearning(feature_sets, (multiplier,) * len(feature_sets))
 
 
 def main() -> None:

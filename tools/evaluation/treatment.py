@@ -1,0 +1,101 @@
+"""What is done while pictures are drawn: edits on the MODEL, guidance, and what becomes of the prompts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from saeuron.shots import Shot
+from tools.miniature.build_feature_sets import load_sae
+from tools.pack import pack
+
+Parts = tuple[Any, Any, Any]
+"""MODEL, CLIP and VAE of the miniature."""
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One change of a MODEL."""
+
+    key: Mapping[str, Any]
+    """Everything that the pictures depend on, as JSON values; what was kept under the same key is used again."""
+
+    on: Callable[[Parts], Any]
+    """A changed clone of the MODEL. Called only where pictures are drawn, so it may load what it needs."""
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """Any number of edits, one after the other; a negative prompt; and the prompts as somebody would rewrite them."""
+
+    edits: tuple[Edit, ...] = ()
+    cfg: float = 1.0
+    negative: str = ""
+    rewrite: Callable[[str], str] | None = None
+    """A prompt as it is drawn; None: as it was asked for."""
+
+    def key(self) -> dict[str, Any]:
+        """What the pictures of given shots depend on. Rewritten prompts are part of the shots' key."""
+        return {"edits": [dict(edit.key) for edit in self.edits], "cfg": self.cfg, "not": self.negative}
+
+    def model(self, parts: Parts) -> Any:
+        """The MODEL with all edits on it."""
+        model, clip, vae = parts
+        for edit in self.edits:
+            model = edit.on((model, clip, vae))
+        return model
+
+    def shots(self, shots: Sequence[Shot]) -> list[Shot]:
+        """What is drawn for `shots`: the same seeds."""
+        if self.rewrite is None:
+            return list(shots)
+        return [Shot(self.rewrite(shot.prompt), shot.seed) for shot in shots]
+
+
+OFF = Treatment()
+
+
+def unlearn(feature_set: Any, multiplier: float, mode: str = "exact", rule: str = "gamma-mu") -> Edit:
+    """Unlearn's edit. The feature set names its SAE."""
+
+    def on(parts: Parts) -> Any:
+        patching, find_site = pack("nodes.host.model"), pack("nodes.host.unet").find_site
+        intervention = pack("saeuron.edits.intervention").Intervention(feature_set, multiplier, mode, rule)
+        sae = sae_at(feature_set.sae.hookpoint)
+        return patching.add_patch(parts[0], patching.Patch(find_site(parts[0], sae.identity), sae, intervention))
+
+    return Edit({"unlearn": digest(feature_set.to_json()), "multiplier": multiplier, "mode": mode, "rule": rule}, on)
+
+
+@cache
+def sae_at(hookpoint: str) -> Any:
+    """The miniature's, loaded once."""
+    return load_sae(hookpoint)
+
+
+def replace(feature_set: Any, concept: str, instead: str) -> Edit:
+    """Replace Concept's edit with the node's defaults, and the two texts. The feature set names its SAE."""
+
+    def on(parts: Parts) -> Any:
+        model, clip, _ = parts
+        patching, replacing = pack("nodes.host.model"), pack("nodes.host.replacing")
+        encoded = {text: clip.encode_from_tokens_scheduled(clip.tokenize(text)) for text in (concept, instead)}
+        texts = [replacing.text_of(encoded[text], text) for text in (concept, instead)]
+        sae = sae_at(feature_set.sae.hookpoint)
+        site = pack("nodes.host.unet").find_site(model, sae.identity)
+        replacement = pack("saeuron.edits.replace").Replacement(feature_set)
+        return patching.add_replacement(model, replacing.ReplacementPatch(site, sae, replacement, *texts))
+
+    return Edit({"replace": digest(feature_set.to_json()), "concept": concept, "instead": instead}, on)
+
+
+def unlearning(feature_sets: Sequence[Any], multipliers: Sequence[float], mode: str = "exact") -> Treatment:
+    """Unlearn nodes in a chain."""
+    return Treatment(tuple(unlearn(s, m, mode) for s, m in zip(feature_sets, multipliers, strict=True)))
+
+
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
