@@ -15,6 +15,7 @@ from .heatmap import SaeuronFeatureExamples, SaeuronFeatureHeatmap
 from .host.checking import checked
 from .load import SaeuronLoadMiniature, SaeuronLoadSAE
 from .replace import SaeuronReplace
+from .replacement_mask import SaeuronReplacementMask
 from .statistics import SaeuronCollectStatistics
 from .steer import SaeuronSteerFeatures
 from .sweep import SaeuronMultiplierSweep
@@ -33,6 +34,7 @@ class SaeuronExtension(ComfyExtension):
             SaeuronUnlearn,
             SaeuronReplace,
             SaeuronForget,
+            SaeuronReplacementMask,
             SaeuronLoadMiniature,
             SaeuronLoadClassifier,
             SaeuronUnlearningAccuracy,

@@ -99,7 +99,9 @@ class SaeuronForget(io.ComfyNode):
             text = with_note(_describe(line, feature_set), fit_note(model, sae.identity))
             preview = Preview(node_id_of(cls), text, "Forget")
             replacement = Replacement(feature_set, strength / 100)
-            concept, instead = (_encode(clip, with_article(words)) for words in (line.concept, line.instead or NOTHING))
+            concept, instead = (
+                _encode(model, clip, with_article(words)) for words in (line.concept, line.instead or NOTHING)
+            )
             patched = add_replacement(patched, ReplacementPatch(site, sae, replacement, concept, instead, preview))
             sets.append(feature_set)
         lines = "\n".join(_describe(line, found) for line, found in zip(wanted, sets, strict=True))
@@ -110,8 +112,8 @@ def _describe(line: Forgetting, feature_set: FeatureSet) -> str:
     return f"{line.concept} -> {line.instead or NOTHING}: {feature_set.detector_or_default.describe()}"
 
 
-def _encode(clip: Any, prompt: str) -> Any:
-    return text_of(clip.encode_from_tokens_scheduled(clip.tokenize(prompt)), prompt)
+def _encode(model: Any, clip: Any, prompt: str) -> Any:
+    return text_of(clip.encode_from_tokens_scheduled(clip.tokenize(prompt)), "clip", model)
 
 
 def _remembered(

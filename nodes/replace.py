@@ -102,8 +102,8 @@ class SaeuronReplace(io.ComfyNode):
             site,
             sae,
             replacement,
-            text_of(concept, "concept"),
-            text_of(instead, "instead"),
+            text_of(concept, "concept", model),
+            text_of(instead, "instead", model),
             Preview(node_id_of(cls), text, "Replace Concept"),
         )
         return io.NodeOutput(add_replacement(model, patch), ui=show_text(cls, text))

@@ -1,7 +1,8 @@
 """The main job through a real ComfyUI: cats and towers are removed from the miniature, the rest stays.
 
 ``make demo`` starts a server with the pack, runs ``example_workflows/api/unlearn_miniature.json`` over HTTP with
-held-out prompts, and writes ``output/demo/before_after.png`` and ``output/demo/report.json``.
+held-out prompts, once with Unlearn and once with Forget in its place, and writes ``output/demo/before_after.png`` and
+``output/demo/report.json``.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import argparse
 import copy
 import json
 import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -29,10 +31,28 @@ HELD_OUT = PROMPTS_FOLDER / "heldout"
 CLASSIFIER = REPOSITORY / "saeuron" / "miniature" / "classifiers" / "objects"
 
 MULTIPLIERS = {"cats": -20.0, "towers": -40.0}  # chosen on the fit prompts
+
+
+class Exchange(NamedTuple):
+    """What Forget is told to draw instead of what, and what the classifier calls it."""
+
+    word: str
+    instead: str
+    label: str
+
+    @property
+    def line(self) -> str:
+        return f"{self.word} -> {self.instead}"
+
+
+EXCHANGES = {"cats": Exchange("cat", "dog", "dogs"), "towers": Exchange("tower", "tree", "trees")}
 SHOWN_MULTIPLIERS = (-5.0, -20.0, -40.0)
 SHOWN = {"cats": 3, "towers": 2, "dogs": 0, "flowers": 0, "frogs": 0}  # object -> which of its held-out prompts
 CONCEPT_PROMPTS, OTHER_PROMPTS, BATCH = 10, 1, 4
 SEED = 1000
+
+Edit = Mapping[str, float] | str
+"""Concepts and their multipliers, for Unlearn; or what is written in Forget. An empty one is the model as it is."""
 
 
 class Studio:
@@ -42,23 +62,34 @@ class Studio:
         self._server = server
         self._prompt = read_prompt("unlearn_miniature")
 
-    def draw(self, text: str, seed: int, batch: int, removed: dict[str, float]) -> list[np.ndarray]:
-        """Pictures uint8 [H, W, 3]; `removed` maps concepts to multipliers, an empty one is the model as it is."""
+    def draw(self, text: str, seed: int, batch: int, edit: Edit) -> list[np.ndarray]:
+        """Pictures uint8 [H, W, 3]."""
         prompt = copy.deepcopy(self._prompt)
-        title = "After" if removed else "Before"
+        title = "After" if edit else "Before"
         set_input(prompt, "text", text, title="Prompt")
         set_input(prompt, "batch_size", batch, class_type="EmptyLatentImage")
         for sampler in find_nodes(prompt, class_type="KSampler"):
             prompt[sampler]["inputs"]["seed"] = seed
-        if removed:
-            _chain(prompt, removed)
+        if isinstance(edit, str) and edit:
+            put_forget(prompt, edit)
+        elif edit:
+            _chain(prompt, edit)
         for node in find_nodes(prompt, title="After" if title == "Before" else "Before"):
             del prompt[node]
         (output,) = find_nodes(prompt, title=title)
         return [self._server.image(entry) for entry in self._server.run(prompt)[output]["images"]]
 
 
-def _chain(prompt: Prompt, removed: dict[str, float]) -> None:
+def put_forget(prompt: Prompt, concepts: str) -> None:
+    """Forget instead of Unlearn."""
+    (unlearn,) = find_nodes(prompt, class_type="SaeuronUnlearn")
+    (miniature,) = find_nodes(prompt, class_type="SaeuronLoadMiniature")
+    wires = {name: prompt[unlearn]["inputs"][name] for name in ("model", "sae")}
+    inputs = {**wires, "clip": [miniature, 1], "concepts": concepts, "strength": 100.0}
+    prompt[unlearn] = {"class_type": "SaeuronForget", "inputs": inputs, "_meta": {"title": "Forget"}}
+
+
+def _chain(prompt: Prompt, removed: Mapping[str, float]) -> None:
     """One Load Feature Set and one Unlearn per concept, each Unlearn on the one before."""
     (unlearn,) = find_nodes(prompt, class_type="SaeuronUnlearn")
     (loader,) = find_nodes(prompt, class_type="SaeuronLoadFeatureSet")
@@ -78,55 +109,90 @@ def held_out(concept: str, count: int) -> list[str]:
     return read_prompts(HELD_OUT / f"{concept}.txt")[:count]
 
 
+class Seen(NamedTuple):
+    """Pictures, uint8 [n, H, W, 3], and what the judge sees on each."""
+
+    pictures: np.ndarray
+    labels: list[str]
+
+
 class Gallery:
     """What the judge sees on pictures of held-out prompts; every call uses the same prompts and seeds."""
 
     def __init__(self, studio: Studio, judge: Classifier) -> None:
         self._studio, self._judge = studio, judge
-        self._plain: dict[tuple[str, int], list[str]] = {}  # concepts share the pictures with nothing removed
+        self._plain: dict[tuple[str, int], Seen] = {}  # concepts share the pictures with nothing removed
 
-    def see(self, object_name: str, prompts: int, removed: dict[str, float]) -> list[str]:
+    def see(self, object_name: str, prompts: int, edit: Edit) -> Seen:
         key = object_name, prompts
-        if not removed and key in self._plain:
+        if not edit and key in self._plain:
             return self._plain[key]
-        pictures = [
-            picture
-            for number, text in enumerate(held_out(object_name, prompts))
-            for picture in self._studio.draw(text, SEED + number, BATCH, removed)
-        ]
-        seen = self._judge.classify(np.stack(pictures))
-        if not removed:
+        pictures = np.stack(
+            [
+                picture
+                for number, text in enumerate(held_out(object_name, prompts))
+                for picture in self._studio.draw(text, SEED + number, BATCH, edit)
+            ]
+        )
+        seen = Seen(pictures, self._judge.classify(pictures))
+        if not edit:
             self._plain[key] = seen
         return seen
 
+    def see_others(self, concept: str, edit: Edit) -> dict[str, Seen]:
+        """All objects but `concept`, by name."""
+        return {name: self.see(name, OTHER_PROMPTS, edit) for name in self._judge.labels if name != concept}
+
     def measure(self, concept: str, multiplier: float) -> dict[str, Any]:
         figures: dict[str, Any] = {"multiplier": multiplier}
-        for removed, ua, others in (
+        edits: tuple[tuple[Edit, str, str], ...] = (
             ({}, "baseline_ua", "other_accuracy_before"),
             ({concept: multiplier}, "ua", "other_accuracy_after"),
-        ):
-            seen = self.see(concept, CONCEPT_PROMPTS, removed)
-            pairs = [
-                (found, label)
-                for label in self._judge.labels
-                if label != concept
-                for found in self.see(label, OTHER_PROMPTS, removed)
-            ]
-            figures[ua] = unlearning_accuracy(seen, concept)
-            figures[others] = accuracy(*zip(*pairs, strict=True))
-            figures["images"], figures["other_images"] = len(seen), len(pairs)
-        return figures
+        )
+        for edit, ua, other_accuracy in edits:
+            seen, others = self.see(concept, CONCEPT_PROMPTS, edit), self.see_others(concept, edit)
+            figures[ua] = unlearning_accuracy(seen.labels, concept)
+            figures[other_accuracy] = accuracy_of(others)
+            figures["images"] = len(seen.labels)
+            figures["other_images"] = sum(len(each.labels) for each in others.values())
+        return {**figures, "replace": self.measure_forget(concept, EXCHANGES[concept])}
+
+    def measure_forget(self, concept: str, exchange: Exchange) -> dict[str, Any]:
+        """`identical_others` is the share of other pictures that are, bit for bit, what the plain model draws."""
+        seen = self.see(concept, CONCEPT_PROMPTS, exchange.line)
+        plain, others = self.see_others(concept, {}), self.see_others(concept, exchange.line)
+        return {
+            "with": exchange.instead,
+            "ua": unlearning_accuracy(seen.labels, concept),
+            "replaced": seen.labels.count(exchange.label) / len(seen.labels),
+            "other_accuracy_after": accuracy_of(others),
+            "identical_others": share_of_identical((plain[name], others[name]) for name in plain),
+        }
+
+
+def accuracy_of(seen: dict[str, Seen]) -> float:
+    """The share of pictures on which the judge sees what was asked for."""
+    pairs = [(found, name) for name, each in seen.items() for found in each.labels]
+    return accuracy(*zip(*pairs, strict=True))
+
+
+def share_of_identical(pairs: Iterable[tuple[Seen, Seen]]) -> float:
+    same = [np.array_equal(*two) for a, b in pairs for two in zip(a.pictures, b.pictures, strict=True)]
+    return sum(same) / len(same)
 
 
 def picture_sheet(studio: Studio) -> tuple[list[str], list[str], list[list[np.ndarray]]]:
-    rows, pictures = [], []
-    for object_name, number in SHOWN.items():
-        text = held_out(object_name, number + 1)[number]
-        rows.append(text)
-        settings = [{}, *({concept: m for concept in MULTIPLIERS} for m in SHOWN_MULTIPLIERS)]
-        pictures.append([studio.draw(text, SEED, 1, removed)[0] for removed in settings])
-    columns = ["off", *(f"cats and towers, multiplier {m:g}" for m in SHOWN_MULTIPLIERS)]
-    return rows, columns, pictures
+    """Rows, columns and pictures: a prompt a row, as it is, with Unlearn, and with Forget."""
+    edits: dict[str, Edit] = {
+        "off": {},
+        **{f"Unlearn cats and towers, multiplier {m:g}": dict.fromkeys(MULTIPLIERS, m) for m in SHOWN_MULTIPLIERS},
+        f"Forget {', '.join(exchange.line for exchange in EXCHANGES.values())}": "\n".join(
+            exchange.line for exchange in EXCHANGES.values()
+        ),
+    }
+    texts = [held_out(object_name, number + 1)[number] for object_name, number in SHOWN.items()]
+    pictures = [[studio.draw(text, SEED, 1, edit)[0] for edit in edits.values()] for text in texts]
+    return texts, list(edits), pictures
 
 
 def main() -> None:

@@ -17,7 +17,10 @@ from tools.workflows.prompts import FOLDER, find_nodes, read_prompt
 
 SIZE = (384, 192)
 SEED = 7
+GROUND = 40  # a dark grey, of 255
 SHOWN = {
+    "forget_a_concept": ["Before / After"],
+    "replace_a_concept": ["Before / After"],
     "unlearn_several_concepts": ["Before / After"],
     "feature_heatmap": ["Before", "After"],
     "feature_set_by_hand": ["Before / After"],
@@ -47,11 +50,14 @@ def fitted(picture: np.ndarray) -> Image.Image:
 
 
 def shown(server: ComfyServer, name: str, titles: Sequence[str]) -> np.ndarray:
-    """What the example `name` shows at the nodes with these titles, side by side."""
+    """What the example `name` shows at the nodes with these titles, side by side, all on one ground."""
     prompt = read_prompt(name)
     outputs = server.run(prompt)
     nodes = [id_ for title in titles for id_ in find_nodes(prompt, title=title)]
-    return np.concatenate([server.image(outputs[id_]["images"][0]) for id_ in nodes], axis=1)
+    pictures = [server.image(outputs[id_]["images"][0]) for id_ in nodes]
+    height = max(len(picture) for picture in pictures)
+    above = (((height - len(picture), 0), (0, 0), (0, 0)) for picture in pictures)
+    return np.concatenate([np.pad(p, a, constant_values=GROUND) for p, a in zip(pictures, above, strict=True)], axis=1)
 
 
 def save(image: Image.Image, path: Path) -> None:

@@ -8,6 +8,7 @@ from reprlib import repr as brief  # what strangers wrote may be long
 from typing import Any
 
 from comfy_api.v0_0_2 import io
+from torch import Tensor
 
 from ...saeuron.errors import SaeuronError
 
@@ -39,8 +40,19 @@ def _problems(declared: Mapping[str, Any], inputs: Mapping[str, Any]) -> Iterato
         elif isinstance(input_, io.Float.Input):
             if not math.isfinite(value):
                 yield f"{name} is {value}; it must be a finite number."
-        elif not isinstance(input_, io.WidgetInput) and isinstance(value, bool | int | float | str | list | dict):
+        elif not isinstance(input_, io.WidgetInput) and not _from_a_node(input_, value):
             yield f"{name} is {brief(value)}; it needs a connection to a node that gives a {input_.get_io_type()}."
+
+
+def _from_a_node(input_: Any, value: Any) -> bool:
+    """Whether a node can have given `value`: two of the host's own types are made of what can be posted, too."""
+    if isinstance(input_, io.Conditioning.Input):
+        return isinstance(value, list) and all(
+            isinstance(entry, list | tuple) and len(entry) == 2 and isinstance(entry[0], Tensor) for entry in value
+        )
+    if isinstance(input_, io.Latent.Input):
+        return isinstance(value, dict) and isinstance(value.get("samples"), Tensor)
+    return not isinstance(value, bool | int | float | str | list | dict)
 
 
 def _some(options: list[str]) -> str:

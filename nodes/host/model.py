@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -16,7 +17,17 @@ from ...saeuron.sae.model import SparseCodes, read_tokens
 from .call import TAG, read_call
 from .hook import Hook, acting, hooked
 from .replacing import ReplacementPatch, ReplacingCall, Stop, report_replacement, with_layer_patches
-from .runs import Preview, Report, Run, WatchedRun, current_run, note_step, report_edit, tag_conditionings
+from .runs import (
+    Preview,
+    Report,
+    Run,
+    WatchedRun,
+    changed_tokens,
+    current_run,
+    note_step,
+    report_edit,
+    tag_conditionings,
+)
 from .sockets import HostedSAE
 from .unet import Site, uncompiled
 
@@ -127,29 +138,37 @@ class _EditedUNet:
         run, size = current_run(options), (x.shape[-2], x.shape[-1])
         call = read_call(options, tags, len(x), size, run)
         unet = uncompiled(executor.class_obj.diffusion_model)
-        hooks: list[tuple[str, Hook]] = [
-            (patches[0].site.module, partial(_edit, patches, place, call, run))
-            for place, patches in self._places.items()
-        ]
-        hooks += [(own.site.module, partial(_record, own, call)) for own in self._everything.recorders]
-        replacing = ReplacingCall(self._everything.replacements, call, run)
-        detectors = replacing.detectors()
+        replacing = ReplacingCall(self._everything.replacements, call, run, _weights_vary(executor.class_obj))
+        if any(patch.replacement.strength for patch in self._everything.replacements):
+            # In every call, also where no gate is open: to torch.compile other patches are another graph.
+            arguments["transformer_options"] = with_layer_patches(options)
 
-        def run_unet(first: list[tuple[str, Hook]]) -> Any:
-            on_layers, own = replacing.layers(unet, size), dict(arguments)
-            if on_layers:
-                own["transformer_options"] = with_layer_patches(options)
-            if detectors and own.get("control"):  # a run takes what a ControlNet gave out of its lists
+        def attempt() -> tuple[Any, list[Callable[[], None]]]:
+            notes: list[Callable[[], None]] = []  # what is to be noted if the call comes to its end
+            hooks: list[tuple[str, Hook]] = [
+                (patches[0].site.module, partial(_edit, patches, place, call, run, notes))
+                for place, patches in self._places.items()
+            ]
+            hooks += [(own.site.module, partial(_record, own, call, notes)) for own in self._everything.recorders]
+            own = dict(arguments)
+            if replacing.undecided and own.get("control"):  # the UNet takes what a ControlNet gave out of its lists
                 own["control"] = {name: list(values) for name, values in own["control"].items()}
-            with hooked(unet, [*first, *hooks]), acting(on_layers):
-                return executor(x, **own)
+            with hooked(unet, [*replacing.detectors(), *hooks]), acting(replacing.layers(unet)):
+                return executor(x, **own), notes
 
-        if detectors:
-            try:
-                return run_unet(detectors)
-            except Stop:
-                pass
-        return run_unet([])
+        with suppress(Stop):
+            result, notes = attempt()
+        if replacing.opened:
+            replacing.settle()
+            result, notes = attempt()
+        for note in notes:
+            note()
+        return result
+
+
+def _weights_vary(base: Any) -> bool:
+    """Whether this call of the host's `base` model runs with weights of a conditioning's own (LoRA hooks)."""
+    return getattr(getattr(base, "current_patcher", None), "current_hooks", None) is not None
 
 
 _ARGUMENTS = ("t", "c_concat", "c_crossattn", "control", "transformer_options")
@@ -157,11 +176,17 @@ _ARGUMENTS = ("t", "c_concat", "c_crossattn", "control", "transformer_options")
 
 
 def _edit(
-    patches: Sequence[Patch], place: Hashable, call: Call, run: Run | None, block_input: Tensor, block_output: Tensor
+    patches: Sequence[Patch],
+    place: Hashable,
+    call: Call,
+    run: Run | None,
+    notes: list[Callable[[], None]],
+    block_input: Tensor,
+    block_output: Tensor,
 ) -> Tensor:
     def watch(group: Hashable, before: Tensor, after: Tensor) -> None:
         if run is not None:
-            run.count((place, group), call.step, before, after)
+            notes.append(partial(run.count, (place, group), call.step, changed_tokens(before, after)))
 
     tokens_out = block_output.permute(0, 2, 3, 1)  # BCHW -> BHWC
     edited = apply_edits(
@@ -178,9 +203,11 @@ def _edit(
     return edited.permute(0, 3, 1, 2).contiguous()  # BHWC -> BCHW
 
 
-def _record(recorder: Recorder, call: Call, block_input: Tensor, block_output: Tensor) -> Tensor:
+def _record(
+    recorder: Recorder, call: Call, notes: list[Callable[[], None]], block_input: Tensor, block_output: Tensor
+) -> Tensor:
     if rows := [row for row in range(len(call.rows)) if call.role(row) == POSITIVE]:
         with torch.no_grad():
             x = read_tokens(recorder.site.kind, block_input[rows], block_output[rows]).permute(0, 2, 3, 1)
-            recorder.keep(call, rows, recorder.sae.module.encode(x))
+            notes.append(partial(recorder.keep, call, rows, recorder.sae.module.encode(x)))
     return block_output

@@ -1,12 +1,12 @@
 """Replacements on a MODEL: detection at a run's first call, the edit in every cross-attention layer after it.
 
 The first call is run unedited until the last hookpoint has been read. If a picture's gate opened it is stopped there
-and run again with the edit; otherwise it just goes on. What was found is kept for the rest of the run.
+and run again with the edit; otherwise it just goes on. What was found is kept for the rest of the run. A conditioning
+that appears later in the run is looked at when it does.
 """
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ...saeuron.edits.call import Area, Call
+from ...saeuron.edits.call import POSITIVE, Area, Call
 from ...saeuron.edits.cross_attention import KeysValues, keys_values
 from ...saeuron.edits.masks import resize
 from ...saeuron.edits.replace import Replacement, Touched, detect, replace_tokens, token_mask, touched_tokens
@@ -24,9 +24,10 @@ from ...saeuron.errors import SaeuronError
 from ...saeuron.figures.tables import replaced_table
 from ...saeuron.sae.model import read_tokens
 from .hook import Hook, run_hooks
-from .runs import Preview, Run
+from .replacement_masks import keep_masks
+from .runs import Preview, Run, warn_of_no_effect
 from .sockets import HostedSAE
-from .unet import Site
+from .unet import Site, hookpoints_in, uncompiled
 
 QUERY = "saeuron_query"  # where a block keeps what its cross-attention layer was given
 
@@ -42,12 +43,25 @@ class ReplacementPatch:
     instead: Tensor
     preview: Preview | None = None
 
+    # Packs copy the options that patches travel in; a run keeps what it found under the patch itself.
+    def __deepcopy__(self, _: Any) -> ReplacementPatch:
+        return self
 
-def text_of(conditioning: Any, name: str) -> Tensor:
-    """The encoded text [1, s, c] of a CONDITIONING that is a single prompt. Errors: `SaeuronError` for others."""
-    if len(conditioning) != 1 or conditioning[0][0].shape[0] != 1:
-        raise SaeuronError(f"{name!r} holds {len(conditioning)} prompts; connect a CLIP Text Encode with a short text.")
+
+def text_of(conditioning: Any, name: str, model: Any) -> Tensor:
+    """The encoded text [1, s, c] of a CONDITIONING that is a single prompt, for `model`, the host's MODEL.
+
+    Errors: `SaeuronError` for several prompts, and for a text of another width than the model reads.
+    """
+    prompts = sum(len(text) for text, _ in conditioning)
+    if prompts != 1:
+        raise SaeuronError(f"The input {name} holds {prompts} prompts; connect a CLIP Text Encode with one short text.")
     text: Tensor = conditioning[0][0]
+    if text.shape[-1] != (width := model.model.model_config.unet_config["context_dim"]):
+        raise SaeuronError(
+            f"The text at the input {name} is {text.shape[-1]} wide, but the MODEL reads texts of {width}: it was "
+            "encoded for another kind of model. Use the CLIP that belongs to this MODEL."
+        )
     return text
 
 
@@ -80,42 +94,57 @@ class Replaced:
 def report_replacement(patch: ReplacementPatch, run: Run) -> None:
     """Show where `patch` acted in `run`, and keep its masks for those who ask for them."""
     decisions = run.kept(patch, Replaced).decisions
-    _LAST_RUN[patch] = {part: decision.weights for part, decision in decisions.items()}
-    if patch.preview is not None:
-        rows = [
-            (part.picture, part.conditioning, decision.share, decision.weights is not None)
-            for part, decision in decisions.items()
-        ]
-        patch.preview.show(run, replaced_table(rows))
+    if run.latents is not None:
+        keep_masks(patch, run.latents, {part: decision.weights for part, decision in decisions.items()})
+    if patch.preview is None:
+        return
+    replacement = patch.replacement
+    due = any(run.schedule[step] >= replacement.when.sigma_end for step in run.asked())
+    if replacement.strength and due and not decisions:
+        warn_of_no_effect(patch.preview.name)
+    rows = [
+        (part.picture, part.conditioning, decision.share, decision.weights is not None)
+        for part, decision in decisions.items()
+    ]
+    patch.preview.show(run, replaced_table(rows))
 
 
-_LAST_RUN: weakref.WeakKeyDictionary[ReplacementPatch, dict[Part, Tensor | None]] = weakref.WeakKeyDictionary()
+class Stop(BaseException):
+    """Ends a call of the UNet that is to be run again with the edit. No error: nobody on the way should handle it."""
 
 
-def masks_of_last_run(patch: ReplacementPatch) -> dict[Part, Tensor | None]:
-    """Part -> weights [h, w] of the hookpoint's map, None where the gate was closed; empty before the first run."""
-    return _LAST_RUN.get(patch, {})
+def layers_of(unet: nn.Module) -> dict[str, Any]:
+    """The cross-attention layers of the host's UNet by `layer_name`."""
+    layers = {}
+    for path in hookpoints_in(unet).values():
+        side, *numbers = path.split(".")  # input_blocks.4.1, middle_block.1
+        block = (side.partition("_")[0], int(numbers[0]) if len(numbers) > 1 else 0)
+        for index, transformer in enumerate(uncompiled(unet.get_submodule(path)).transformer_blocks):
+            layers[layer_name(block, index)] = uncompiled(uncompiled(transformer).attn2)
+    return layers
 
 
-class Stop(Exception):
-    """Ends a call of the UNet that is to be run again with the edit."""
-
-
-def layers_of(unet: nn.Module) -> dict[str, nn.Module]:
-    """The cross-attention layers of the host's UNet by path, in the order in which they run."""
-    return {name: module for name, module in unet.named_modules() if name.endswith(".attn2")}
+def layer_name(block: tuple[str, int], index: int) -> str:
+    """Of the cross-attention in the transformer of this number in a block, in the host's words: ``("input", 4)``."""
+    return f"attn2 {block[0]} {block[1]} {index}"
 
 
 class ReplacingCall:
     """One call of the UNet in which some replacements act."""
 
-    def __init__(self, patches: Sequence[ReplacementPatch], call: Call, run: Run | None) -> None:
-        self._call = call
-        self._rows = {patch: patch.replacement.when.rows(call) for patch in patches if patch.replacement.strength}
-        self._rows = {patch: rows for patch, rows in self._rows.items() if rows}
+    def __init__(
+        self, patches: Sequence[ReplacementPatch], call: Call, run: Run | None, weights_vary: bool = False
+    ) -> None:
+        """`weights_vary`: the model's weights are not the same in all calls of the run."""
+        self._call, self._run = call, run
+        self._weights_vary = weights_vary
+        self._rows = {patch: rows for patch in patches if (rows := _rows_of(patch.replacement, call))}
         self._parts = {row: self._part(row) for rows in self._rows.values() for row in rows}
         # Rows can't be told apart outside of a run, which `_part` has said.
         self._found: dict[ReplacementPatch, Replaced] = {p: run.kept(p, Replaced) for p in self._rows} if run else {}
+        self._waiting = {patch for patch in self._rows if self._undecided(patch)}
+        self.opened = False
+        """Whether this call has opened a gate, so that what was computed before is not what is wanted."""
 
     def _part(self, row: int) -> Part:
         return Part(self._call.conditioning(row), self._call.picture(row), self._call.area(row))
@@ -123,62 +152,72 @@ class ReplacingCall:
     def _undecided(self, patch: ReplacementPatch) -> list[int]:
         return [row for row in self._rows[patch] if self._parts[row] not in self._found[patch].decisions]
 
+    @property
+    def undecided(self) -> bool:
+        """Whether this call has to be looked at before anything is done in it."""
+        return bool(self._waiting)
+
+    def settle(self) -> None:
+        """What has not been looked at by now waits for the next call."""
+        self._waiting.clear()
+
     def detectors(self) -> list[tuple[str, Hook]]:
         """Hooks that decide what is not decided yet; the last of them to run stops the call if a gate opened."""
-        waiting = {patch for patch in self._rows if self._undecided(patch)}
-        opened: list[bool] = []
-        return [(patch.site.module, partial(self._detect, patch, waiting, opened)) for patch in list(waiting)]
+        return [(patch.site.module, partial(self._detect, patch)) for patch in self._rows]
 
-    def _detect(
-        self,
-        patch: ReplacementPatch,
-        waiting: set[ReplacementPatch],
-        opened: list[bool],
-        block_input: Tensor,
-        block_output: Tensor,
-    ) -> Tensor:
-        rows, replacement = self._undecided(patch), patch.replacement
+    def _detect(self, patch: ReplacementPatch, block_input: Tensor, block_output: Tensor) -> Tensor:
+        if patch in self._waiting:
+            self._waiting.discard(patch)
+            is_open = self._decide(patch, self._undecided(patch), block_input, block_output)
+            self.opened |= is_open and patch.replacement.when.acts_at(self._call.sigma)
+            if self.opened and not self._waiting:
+                raise Stop
+        return block_output
+
+    def _decide(self, patch: ReplacementPatch, rows: list[int], block_input: Tensor, block_output: Tensor) -> bool:
+        """Whether a gate opened."""
+        replacement, found = patch.replacement, self._found[patch]
         with torch.no_grad():
             tokens = (x[rows].permute(0, 2, 3, 1) for x in (block_input, block_output))  # BCHW -> BHWC
             codes = patch.sae.module.encode(read_tokens(patch.site.kind, *tokens))
-            found = detect(replacement, codes, self._call.sigma)
+            detection = detect(replacement, codes, self._call.sigma)
             height, width = block_output.shape[-2:]
             limits = row_weights(replacement.region, self._call, rows, height, width, block_output.device)
-            masks = token_mask(replacement, found, limits)
-        shares, is_open = found.share.tolist(), (masks > 0).any(-1).any(-1).tolist()
+            masks = token_mask(replacement, detection, limits)
+        shares, is_open = detection.share.tolist(), (masks > 0).any(-1).any(-1).tolist()
         for place, row in enumerate(rows):
-            decision = Decision(shares[place], masks[place] if is_open[place] else None)
-            self._found[patch].decisions[self._parts[row]] = decision
-        opened += is_open
-        waiting.discard(patch)
-        if not waiting and any(opened):
-            raise Stop
-        return block_output
+            found.decisions[self._parts[row]] = Decision(shares[place], masks[place] if is_open[place] else None)
+        found.touched.clear()  # it may hold such rows as nothing was known of
+        return any(is_open)
 
-    def layers(self, unet: nn.Module, latent: tuple[int, int]) -> list[tuple[str, Hook]]:
-        """Hooks for the cross-attention layers of `unet` on latents of this size; none where no gate is open."""
-        acting = [
-            patch
-            for patch, rows in self._rows.items()
-            if any(self._decision(patch, row).weights is not None for row in rows)
-        ]
-        return [
-            (path, partial(self._replace, patch, path, attn, latent))
-            for path, attn in (layers_of(unet).items() if acting else ())
-            for patch in acting
-        ]
+    def layers(self, unet: nn.Module) -> list[tuple[str, Hook]]:
+        """Hooks for the cross-attention layers of `unet`; none where no gate is open."""
+        acting = [patch for patch in self._rows if self._acts(patch)]
+        if not acting or self._run is None:
+            return []
+        layers = self._run.kept((layers_of, unet), partial(layers_of, unet))
+        return [(name, partial(self._replace, patch, name, attn)) for name, attn in layers.items() for patch in acting]
+
+    def _acts(self, patch: ReplacementPatch) -> bool:
+        in_range = patch.replacement.when.acts_at(self._call.sigma)
+        return in_range and any(self._decision(patch, row).weights is not None for row in self._rows[patch])
 
     def _decision(self, patch: ReplacementPatch, row: int) -> Decision:
         return self._found[patch].decisions.get(self._parts[row], Decision(0.0, None))
 
-    def _replace(
-        self, patch: ReplacementPatch, path: str, attn: nn.Module, latent: tuple[int, int], x: Tensor, output: Tensor
-    ) -> Tensor:
-        touched = self._touched(patch, len(x), map_size(x.shape[1], latent), x.device)
+    def _replace(self, patch: ReplacementPatch, name: str, attn: nn.Module, x: Tensor, output: Tensor) -> Tensor:
+        """`x` is [B, h, w, d], `output` [B, t, d]."""
+        if len(x) != len(self._call.rows) or x.shape[1:-1].numel() != output.shape[1] or x.ndim != 4:
+            raise SaeuronError(
+                "Another custom node changes the number of rows or tokens inside the UNet, so it can't be told where "
+                "the concept is. Remove that node or Replace Concept from the graph."
+            )
+        touched = self._touched(patch, len(x), (x.shape[1], x.shape[2]), x.device)
         if touched is None:
             return output
         with torch.no_grad():
-            instead, concept = self._texts(patch, path, attn, x)
+            x = x.flatten(1, 2)
+            instead, concept = self._texts(patch, name, attn, x)
             return replace_tokens(attn, x, output, touched, instead, concept)
 
     def _touched(
@@ -196,25 +235,21 @@ class ReplacingCall:
             found.touched[key] = touched_tokens(weights * patch.replacement.strength)
         return found.touched[key]
 
-    def _texts(self, patch: ReplacementPatch, path: str, attn: nn.Module, x: Tensor) -> tuple[KeysValues, KeysValues]:
+    def _texts(self, patch: ReplacementPatch, name: str, attn: nn.Module, x: Tensor) -> tuple[KeysValues, KeysValues]:
         texts = self._found[patch].texts
-        if path not in texts:
-            instead, concept = (keys_values(attn, text.to(x)) for text in (patch.instead, patch.concept))
-            texts[path] = instead, concept
-        return texts[path]
+        if name in texts and not self._weights_vary:
+            return texts[name]
+        instead, concept = (keys_values(attn, text.to(x)) for text in (patch.instead, patch.concept))
+        if not self._weights_vary:
+            texts[name] = instead, concept
+        return instead, concept
 
 
-def map_size(tokens: int, latent: tuple[int, int]) -> tuple[int, int]:
-    """Height and width of a layer's map of so many tokens, of latents of this size, which it halves some times."""
-    height, width = latent
-    while height * width > tokens:
-        height, width = (height + 1) // 2, (width + 1) // 2
-    if height * width != tokens:  # another pack has shrunk the map in its own way
-        height = max(1, round((tokens * latent[0] / latent[1]) ** 0.5))
-        while tokens % height:
-            height -= 1
-        width = tokens // height
-    return height, width
+def _rows_of(replacement: Replacement, call: Call) -> list[int]:
+    """The rows in which `replacement` acts, now or later: where it is not known yet, the concept is looked for."""
+    if not replacement.strength or call.sigma < replacement.when.sigma_end:
+        return []
+    return [row for row in range(len(call.rows)) if call.role(row) == POSITIVE]
 
 
 def with_layer_patches(options: dict[str, Any]) -> dict[str, Any]:
@@ -235,6 +270,7 @@ def _keep_query(n: Tensor, context: Tensor, value: Tensor, extra: dict[str, Any]
 
 
 def _act_on_output(output: Tensor, extra: dict[str, Any]) -> Tensor:
-    side, number = extra["block"]
-    blocks = "middle_block.1" if side == "middle" else f"{side}_blocks.{number}.1"
-    return run_hooks(extra.pop(QUERY), output, f"{blocks}.transformer_blocks.{extra['block_index']}.attn2")
+    x, (height, width) = extra.pop(QUERY), extra["activations_shape"][-2:]
+    if x.shape[1] == height * width:
+        x = x.unflatten(1, (height, width))
+    return run_hooks(x, output, layer_name(extra["block"], extra["block_index"]))

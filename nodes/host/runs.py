@@ -24,6 +24,16 @@ from .call import RUN, Conditionings, read_schedule
 T = TypeVar("T")
 
 
+Changed = tuple[Tensor | int, int]
+"""Tokens changed, tokens seen."""
+
+
+def changed_tokens(before: Tensor, after: Tensor) -> Changed:
+    """Of the tokens [..., d]. Counted on the device, and read when the run has ended: nothing waits for it here."""
+    changed = 0 if after is before else torch.ne(after, before).any(-1).sum()
+    return changed, before[..., 0].numel()
+
+
 class Run:
     """One sampling run: its steps, its conditionings, and what edits did in it."""
 
@@ -31,8 +41,10 @@ class Run:
         """`schedule`: the noise level of each step."""
         self.schedule = schedule
         self.conditionings: Conditionings | None = None
+        self.latents: Tensor | None = None
+        """What came out, [B, 4, h, w], once the run has ended."""
         self._asked: list[Tensor] = []
-        self._edited: dict[Hashable, dict[int, list[tuple[Tensor | int, int]]]] = {}
+        self._edited: dict[Hashable, dict[int, list[Changed]]] = {}
         self._kept: dict[Hashable, Any] = {}
 
     # Packs copy the options that a run travels in; it is the same run all the same.
@@ -44,17 +56,17 @@ class Run:
 
     def kept(self, owner: Hashable, make: Callable[[], T]) -> T:
         """What `owner` keeps for the length of this run, made when it is first asked for."""
-        return cast(T, self._kept.setdefault(owner, make()))
+        if owner not in self._kept:
+            self._kept.setdefault(owner, make())
+        return cast(T, self._kept[owner])
 
     def ask(self, sigma: Tensor) -> None:
         """The sampler wants a prediction at this noise level."""
         self._asked.append(sigma)
 
-    def count(self, edit: Hashable, step: int, before: Tensor, after: Tensor) -> None:
-        """What `edit` made of the tokens [..., d] in one call of the UNet at `step`."""
-        # Counted on the device, read when the run has ended: nothing waits for it here.
-        changed = 0 if after is before else torch.ne(after, before).any(-1).sum()
-        self._edited.setdefault(edit, {}).setdefault(step, []).append((changed, before[..., 0].numel()))
+    def count(self, edit: Hashable, step: int, tokens: Changed) -> None:
+        """What `edit` did in one call of the UNet at `step`."""
+        self._edited.setdefault(edit, {}).setdefault(step, []).append(tokens)
 
     def edited(self, edit: Hashable) -> Mapping[int, tuple[int, int]]:
         """Step -> (tokens edited, tokens seen), over all calls."""
@@ -106,7 +118,7 @@ class WatchedRun:
         run = options[RUN] = Run(read_schedule(sigmas))
         token = _RUN.set(run)
         try:
-            result = executor(noise, latent, sampler, sigmas, *args, **kwargs)
+            result = run.latents = executor(noise, latent, sampler, sigmas, *args, **kwargs)
         finally:
             _RUN.reset(token)
             del options[RUN]
@@ -116,19 +128,20 @@ class WatchedRun:
 
 
 def report_edit(edit: Hashable, preview: Preview, run: Run) -> None:
-    """Show what `edit` did.
-
-    The log says so if the edited block was never run: packs that replace what runs it leave the edit out, and the
-    picture would silently be the plain one.
-    """
+    """Show what `edit` did, and say so if the edited block was never run."""
     asked, steps = run.asked(), run.edited(edit)
     if asked and not steps:
-        logging.getLogger("saeuron").warning(
-            "%s had no effect: another custom node runs the UNet without the edited block, or without ComfyUI's model "
-            "wrappers. Remove that node from the graph, or disable its pack.",
-            preview.name,
-        )
+        warn_of_no_effect(preview.name)
     preview.show(run, edited_tokens_table(steps, asked))
+
+
+def warn_of_no_effect(name: str) -> None:
+    """Packs that replace what runs a block leave its edit out, and the picture would silently be the plain one."""
+    logging.getLogger("saeuron").warning(
+        "%s had no effect: another custom node runs the UNet without the edited block, or without ComfyUI's model "
+        "wrappers. Remove that node from the graph, or disable its pack.",
+        name,
+    )
 
 
 def tag_conditionings(

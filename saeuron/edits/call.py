@@ -84,5 +84,6 @@ class Call:
     def _error(self, what: str) -> SaeuronError:
         return SaeuronError(
             f"This call of the UNet does not tell {what}: {self.unknown or 'nothing was said about it'}. "
-            "Set halves to both and leave the mask out, or remove that node from the graph."
+            "Remove that node from the graph; or, on Unlearn and Steer Features, set halves to both and leave the mask "
+            "out."
         )

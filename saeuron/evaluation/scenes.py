@@ -73,9 +73,7 @@ def kept(seen: Sequence[Seen], scenes: Sequence[Scene]) -> NDArray[np.bool_]:
     return np.array([found[OPPOSITE[scene.half]] == scene.neighbour for found, scene in _paired(seen, scenes)])
 
 
-def stands_there(
-    seen: Sequence[Seen], scenes: Sequence[Scene], replacements: Sequence[str | None]
-) -> NDArray[np.str_]:
+def stands_there(seen: Sequence[Seen], scenes: Sequence[Scene], replacements: Sequence[str | None]) -> NDArray[np.str_]:
     """SWAP: which of `SWAPS` is where the target was; `replacements` says what was to be there, None for nothing.
 
     Where the replacement is the neighbour's kind, a second one of it is the replacement.

@@ -100,6 +100,14 @@ def replaced_table(rows: Sequence[tuple[int, int, float, bool]]) -> str:
     return "\n".join(lines)
 
 
+def mask_table(shares: Sequence[float]) -> str:
+    """In which pictures something was replaced; `shares` of each of them, from 0 to 1."""
+    lines = [f"replaced in {sum(share > 0 for share in shares)} of {len(shares)} pictures"]
+    for number, share in enumerate(shares, 1):
+        lines.append(f"  picture {number}: " + (f"on {share:.0%} of it" if share else "left as it is"))
+    return "\n".join(lines)
+
+
 def _count(feature_set: FeatureSet) -> str:
     distinct = {feature.index for step in feature_set.steps for feature in step.features}
     return f"{len(distinct)} feature{'' if len(distinct) == 1 else 's'}"

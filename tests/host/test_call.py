@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import copy
-
 import pytest
 import torch
 
+from support.guiders import basic, cfg, dual, nested_dual, perp_neg
 from support.host_graph import Shot, Spy, sample, steer, unlearn
+from support.other_packs import copied, known_arguments_only, one_by_one, reordered, stacked, tiles, wrapped
 from tools.pack import pack
 
 SIDE = 128  # pixels: 16 x 16 latents, 4 x 4 tokens at the hookpoint
@@ -36,39 +36,6 @@ def draw(miniature, texts):
         return host.SamplerCustomAdvanced.execute(noise, guider, sampler, sigmas, latent).result[0]["samples"]
 
     return run
-
-
-def cfg(model, texts):
-    from comfy_extras.nodes_custom_sampler import CFGGuider
-
-    return CFGGuider.execute(model, texts["positive"], texts["negative"], 2.0).result[0]
-
-
-def basic(model, texts):
-    from comfy_extras.nodes_custom_sampler import BasicGuider
-
-    return BasicGuider.execute(model, texts["positive"]).result[0]
-
-
-def dual(model, texts):
-    from comfy_extras.nodes_custom_sampler import DualCFGGuider
-
-    prompts = texts["positive"], texts["middle"], texts["negative"]
-    return DualCFGGuider.execute(model, *prompts, 2.0, 2.0, "regular").result[0]
-
-
-def nested_dual(model, texts):
-    from comfy_extras.nodes_custom_sampler import DualCFGGuider
-
-    prompts = texts["positive"], texts["middle"], texts["negative"]
-    return DualCFGGuider.execute(model, *prompts, 2.0, 2.0, "nested").result[0]
-
-
-def perp_neg(model, texts):
-    from comfy_extras.nodes_perpneg import PerpNegGuider
-
-    prompts = texts["positive"], texts["negative"], texts["empty"]
-    return PerpNegGuider.execute(model, *prompts, 2.0, 1.0).result[0]
 
 
 def unknown(model, texts):
@@ -185,52 +152,6 @@ def test_each_picture_of_a_context_window_takes_its_own_mask(miniature, sae):
     plain = sample(miniature, windows, shot)
     edited = sample(miniature, steer(windows, sae, "3: 40", mask=masks), shot)
     assert [not torch.equal(a, b) for a, b in zip(plain, edited, strict=True)] == [False, False, False, True, False]
-
-
-def part_of(value, rows):
-    return value[rows] if isinstance(value, torch.Tensor) else value
-
-
-def one_by_one(apply, args):
-    parts = [
-        apply(args["input"][[i]], args["timestep"][[i]], **{k: part_of(v, [i]) for k, v in args["c"].items()})
-        for i in range(len(args["input"]))
-    ]
-    return torch.cat(parts)
-
-
-def reordered(apply, args):
-    order = list(reversed(range(len(args["input"]))))
-    c = {name: part_of(value, order) for name, value in args["c"].items()}
-    return apply(args["input"][order], args["timestep"][order], **c)[order]
-
-
-def copied(apply, args):
-    return apply(args["input"], args["timestep"], **copy.deepcopy(args["c"]))
-
-
-def stacked(apply, args):
-    """Each row twice, as packs do that average over augmentations."""
-    twice = [row for row in range(len(args["input"])) for _ in range(2)]
-    c = {name: part_of(value, twice) for name, value in args["c"].items()}
-    return apply(args["input"][twice], args["timestep"][twice], **c)[::2]
-
-
-def known_arguments_only(apply, args):
-    known = {name: args["c"][name] for name in ("c_crossattn", "y", "transformer_options")}
-    return apply(args["input"], args["timestep"], **known)
-
-
-def tiles(apply, args):
-    half = args["input"].shape[-1] // 2
-    parts = [apply(part, args["timestep"], **args["c"]) for part in args["input"].split(half, dim=-1)]
-    return torch.cat(parts, -1)
-
-
-def wrapped(model, wrapper):
-    model = model.clone()
-    model.set_model_unet_function_wrapper(wrapper)
-    return model
 
 
 @pytest.mark.parametrize("wrapper", [one_by_one, reordered, copied, stacked], ids=lambda wrapper: wrapper.__name__)

@@ -5,11 +5,15 @@ More of it, and the compiler that people use, is in tests/slow.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 import torch
 
 from support.compiling import *  # noqa: F403 - its fixtures
 from support.host_graph import Shot, compiled, hooked_blocks, sample, unlearn
+from support.replacing import CAT, TOWER, Draw, draw, encode
 from tools.pack import pack
 
 SHOT = Shot()
@@ -47,3 +51,25 @@ def test_errors_of_an_edit_come_through(miniature, compiler, sae, cats, monkeypa
     with pytest.raises(errors.SaeuronError, match="planted"):
         sample(miniature, patched, SHOT)
     assert not hooked_blocks(miniature[0])
+
+
+def test_replacing_is_one_graph_for_all_that_it_does(miniature, compiler, cat_to_dog):
+    """Gates open and closed, the first call that is stopped and run again, other strengths, masks and concepts."""
+    model, prompts, how = miniature[0], encode(miniature, CAT, TOWER), Draw(batch=2, steps=2)
+
+    def variants(base: Any) -> Iterator[tuple[Any, Any]]:
+        yield cat_to_dog(base), prompts
+        yield cat_to_dog(base), encode(miniature, TOWER, "a flower")
+        yield cat_to_dog(base, strength=40.0, growth=1, mask=torch.ones(1, 8, 8)), prompts
+        yield cat_to_dog(base, concept="a kitten", instead="a statue"), prompts
+        yield cat_to_dog(base, start_percent=0.5), prompts
+
+    expected = [draw(miniature, replacing, texts, how) for replacing, texts in variants(model)]
+    base, graphs = compiled(model), []
+    for (replacing, texts), picture in zip(variants(base), expected, strict=True):
+        assert torch.equal(draw(miniature, replacing, texts, how), picture)
+        graphs.append(compiler["stats"]["unique_graphs"])
+    assert graphs == [1] * 5 and not compiler["graph_break"]
+    assert torch.equal(draw(miniature, compiled(cat_to_dog(model)), prompts, how), expected[0])
+    assert torch.equal(draw(miniature, base, prompts, how), draw(miniature, model, prompts, how))
+    assert not hooked_blocks(model)

@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 
 from support.host_graph import Shot, load_sae, sample, unlearn
 from tools.pack import pack
 
 SHOT = Shot(cfg=2.0)
-
-
-@pytest.fixture
-def no_room(monkeypatch):
-    """The host takes its device for one with no memory to spare, and loads nothing onto it for good."""
-    import comfy.model_management as host
-
-    host.unload_all_models()
-    monkeypatch.setattr(host, "is_device_cpu", lambda _device: False)
-    monkeypatch.setattr(host, "vram_state", host.VRAMState.NO_VRAM)
-    yield
-    monkeypatch.undo()
-    host.unload_all_models()
 
 
 def test_the_picture_is_the_same_where_nothing_stays_loaded(miniature, sae, cats, no_room, monkeypatch):

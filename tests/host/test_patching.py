@@ -160,6 +160,7 @@ def test_published_modes_edit_every_call_by_their_formula(miniature, sae, cats, 
     intervention = library.Intervention(cats, -1.0, mode)
     with Spy(model) as spy:
         sample(miniature, unlearn(model, sae, cats, -1.0, mode=mode), Shot())
+    assert spy.outputs
     for block_input, output, edited in zip(spy.inputs, spy.outputs, spy.edited, strict=True):
         expected = library.intervene(sae.module, "update", [intervention], 1.0, tokens(block_input), tokens(output))
         assert torch.equal(tokens(edited), expected)

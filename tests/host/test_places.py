@@ -151,8 +151,15 @@ def test_no_note_where_nothing_else_is_alike(miniature, sae):
 
 def test_blocks_compiled_one_by_one_are_found(pack):
     unet = Model("KOALA_1B").get_model_object("diffusion_model")
-    find = import_from_pack("nodes.host.unet").hookpoints_in
-    before = find(unet)
+    find, layers_of = (
+        import_from_pack("nodes.host.unet").hookpoints_in,
+        import_from_pack("nodes.host.replacing").layers_of,
+    )
+    before, layers = find(unet), layers_of(unet)
+    assert list(layers.values()) == [module for path, module in unet.named_modules() if path.endswith(".attn2")]
     unet.output_blocks[1] = torch.compile(unet.output_blocks[1], backend="eager")
     unet.input_blocks[5][1] = torch.compile(unet.input_blocks[5][1], backend="eager")
+    transformers = unet.input_blocks[3][1].transformer_blocks
+    transformers[0] = torch.compile(transformers[0], backend="eager")
     assert find(unet) == before
+    assert layers_of(unet) == layers

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from support.both_paths import (
+    SIZES,
     Kept,
     assert_near,
     assert_same_pictures,
@@ -20,6 +21,7 @@ from support.host_graph import Shot, Spy, load_feature_set, replace, sample
 from tools.pack import pack
 
 STEPS = 3
+LATENT = (SIZES["height"] // 8, SIZES["width"] // 8)
 PROMPTS = (("a cat in twemoji style", 5), ("a tower in gray style", 6), ("a cat in crayon style", 7))
 CATS = ("a cat", "a dog")
 LEFT = torch.stack([torch.eye(8).flip(0), torch.zeros(8, 8).index_fill(1, torch.arange(4), 1.0)])
@@ -46,7 +48,7 @@ class HostRun:
             ((_, self.latents),) = sampler.run(model, shots)
         self.outputs = spy.outputs
         self.masks = [
-            {part.picture: mask for part, mask in replacing.masks_of_last_run(patch).items()}
+            {part.picture: mask for part, mask in pack("nodes.host.replacement_masks").masks_of_last_run(patch).items()}
             for patch in pack("nodes.host.model").attached(model).replacements
         ]
 
@@ -64,7 +66,7 @@ class ReferenceRun:
         self.decided: list[list[tuple[int, float]]] = [[] for _ in replacements]
         self.masks: list[dict[int, torch.Tensor | None]] = [{} for _ in replacements]
         run = pack("saeuron.reference.replacing").ReplacingRun(
-            pipeline.sampler._model, pipeline.loaded, pipeline.hookpoint, (24, 24), replacements, self._watch
+            pipeline.sampler._model, pipeline.loaded, pipeline.hookpoint, LATENT, replacements, self._watch
         )
         self.latents = pipeline.sampler.sample(shots, lambda call, unet: run.predict(call, unet, kept.reader(call)))
         self.outputs = [output for _, output, _ in kept]

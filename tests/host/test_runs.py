@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from support.host_graph import Shot, sample, steer, unlearn
+from support.other_packs import with_own_pass
 from tools.pack import pack
 
 SMALL = Shot(steps=4, width=64, height=64)
@@ -22,29 +23,6 @@ def shown(monkeypatch) -> list[str]:
         pack("nodes.host.runs"), "send_text", lambda text, _: texts.append(text) if text.startswith("edited") else None
     )
     return texts
-
-
-def with_own_pass(model, skipped):
-    """A pack that runs the UNet's parts itself at the calls of these numbers, as caches of features do."""
-    calls = []
-
-    def wrapper(apply, args):
-        calls.append(1)
-        if len(calls) not in skipped:
-            return apply(args["input"], args["timestep"], **args["c"])
-        base, c, x, sigma = apply.__self__, args["c"], args["input"], args["timestep"]
-        prediction = base.diffusion_model._forward(
-            base.model_sampling.calculate_input(sigma, x),
-            base.model_sampling.timestep(sigma).float(),
-            context=c["c_crossattn"],
-            y=c["y"],
-            transformer_options=c["transformer_options"],
-        )
-        return base.model_sampling.calculate_denoised(sigma, prediction.float(), x)
-
-    model = model.clone()
-    model.set_model_unet_function_wrapper(wrapper)
-    return model
 
 
 @pytest.mark.parametrize(

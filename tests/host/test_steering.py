@@ -41,6 +41,7 @@ def test_a_mask_says_where_and_its_batch_for_which_picture(miniature, sae):
     masks[1, :, 32:] = 1  # the right half of the second picture
     with Spy(model) as spy:
         sample(miniature, steer(model, sae, "3: 9", mask=masks), Shot(steps=1, batch=2, cfg=2.0))
+    assert spy.outputs
     for output, edited in zip(spy.outputs, spy.edited, strict=True):
         changed = (output != edited).any(1)  # [4, 4, 4]: the negative half's two pictures, then the positive's
         assert not changed[[0, 2]].any() and not changed[[1, 3], :, :2].any()

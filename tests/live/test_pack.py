@@ -20,6 +20,9 @@ NODES = {
     "SaeuronLoadFeatureSet",
     "SaeuronSaveFeatureSet",
     "SaeuronUnlearn",
+    "SaeuronReplace",
+    "SaeuronForget",
+    "SaeuronReplacementMask",
     "SaeuronLoadMiniature",
     "SaeuronLoadClassifier",
     "SaeuronUnlearningAccuracy",
@@ -48,7 +51,8 @@ def test_every_node_is_there_with_a_help_page_and_tooltips(server):
         for part in ("required", "optional"):
             for input_, spec in node["input"].get(part, {}).items():
                 assert len(spec) > 1 and spec[1].get("tooltip"), f"{name}.{input_} has no tooltip"
-        assert all(node["output_tooltips"] or []), f"{name} has an output without a tooltip"
+        said = node["output_tooltips"] or []
+        assert len(said) == len(node["output"]) and all(said), f"{name} has an output without a tooltip"
 
 
 def test_the_host_serves_the_help_pages_and_their_pictures(server):

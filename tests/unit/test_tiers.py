@@ -33,6 +33,12 @@ def test_make_runs_each_tier() -> None:
     assert {"make lint", "make test", "make test-slow"} <= set(ran_before_a_change_lands)
 
 
+def test_the_tests_that_pages_name_are_there() -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    named = {name for page in pages for name in re.findall(r"tests/[\w/]+\.py", page.read_text(encoding="utf-8"))}
+    assert named and not {name for name in named if not (ROOT / name).is_file()}
+
+
 @pytest.mark.parametrize("folder", ["saeuron", "nodes", "tools"])
 def test_no_file_is_longer_than_a_person_reads_in_one_sitting(folder: str) -> None:
     files = [path for kind in ("*.py", "*.mjs") for path in (ROOT / folder).rglob(kind)]

@@ -17,7 +17,7 @@ from tools.bench.machine import this_machine
 from tools.host.unpack import REPOSITORY
 from tools.miniature.training import import_host
 
-from . import collecting, compiling, edit, overhead, serving
+from . import collecting, compiling, edit, overhead, replacing, serving
 from .rates import machine_rates
 from .report import write_report
 
@@ -26,6 +26,7 @@ PARTS: dict[str, Callable[[], Any]] = {
     "growth": edit.growth,
     "overhead": overhead.measure,
     "overhead-1024": partial(overhead.measure, pixels=1024, repeats=1),
+    "replace": replacing.measure,
     "collecting": collecting.measure,
     "slider": serving.slider,
     "start": serving.start,

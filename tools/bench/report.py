@@ -27,6 +27,7 @@ def write_report(path: Path, results: dict[str, Any]) -> None:
     sections: dict[str, Callable[[Any, dict[str, Any]], str]] = {
         "overhead": _overhead,
         "overhead-1024": _overhead,
+        "replace": _replace,
         "edit": _edit,
         "growth": _growth,
         "collecting": _collecting,
@@ -52,6 +53,20 @@ def _overhead(found: dict[str, Any], _machine: dict[str, Any]) -> str:
         + table([*STEP_COLUMNS, "Edit's share of the step"], rows)
         + "\n\nWhere the time of a patched step goes (self CPU seconds under the profiler):\n\n"
         + table(["Operation", "Seconds"], profile)
+    )
+
+
+def _replace(found: dict[str, Any], _machine: dict[str, Any]) -> str:
+    first = {row[0]: row[1:] for row in _step_rows(found["first"])}
+    rows = [[*row, *first[row[0]]] for row in _step_rows(found["later"])]
+    return (
+        f"## Replacing a concept at {found['pixels']} px\n\nThe UNet at full size, batch 1, one Replace Concept at "
+        f"full strength; an SAE of sdxl-unbox's size (n {found['n']}, k {found['k']}) at up_blocks.0.attentions.1. "
+        f"{_rounds(found['later'])} Where a gate opens, the first step is stopped behind that block and run again, and "
+        "each layer reads the two texts; later steps only answer to them for the marked tokens. Goals: with a closed "
+        "gate at most 1.01 of a plain step, with an open one at most 1.10 for each step after the first, and at most "
+        "one call of the UNet more in a run.\n\n"
+        + table([*STEP_COLUMNS, "First step, seconds", "First step's ratio to off"], rows)
     )
 
 

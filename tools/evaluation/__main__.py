@@ -19,7 +19,7 @@ from tools.miniature.build_feature_sets import HOOKPOINT
 from tools.miniature.training import import_host
 
 from .instead import WAYS, instead_of
-from .plan import ALL, FULL, OWN_SEED, PROBE_SEED, QUICK, Scale, real_shots
+from .plan import ALL, FULL, OWN_SEED, PROBE_SEED, QUICK, SHORT, Scale, real_shots
 from .report import write_report
 from .rivals.nag import ALPHA, TAU
 from .studio import STEPS, Studio, add_dtype
@@ -80,13 +80,15 @@ def settings_of(scale: Scale, dtype: str) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="tools.evaluation", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="two concepts and few pictures, into output/evaluation")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--quick", action="store_true", help="two concepts and few pictures, into output/evaluation")
+    size.add_argument("--short", action="store_true", help="all concepts, a quarter of the pictures")
     parser.add_argument("--work", type=Path, default=REPOSITORY / "output" / "evaluation")
     parser.add_argument("--output", type=Path, help="docs/results, or output/evaluation if quick")
     parser.add_argument("--concepts", nargs="+", metavar="NAME", help="only these (cats, style-gray, ...)")
     add_dtype(parser)
     arguments = parser.parse_args()
-    scale = QUICK if arguments.quick else FULL
+    scale = QUICK if arguments.quick else SHORT if arguments.short else FULL
     if arguments.concepts:
         scale = _only(scale, arguments.concepts)
     output = arguments.output or (arguments.work if arguments.quick else REPOSITORY / "docs" / "results")

@@ -30,7 +30,7 @@ class Scale:
     """Domain -> tried at the hookpoint that decides on it."""
 
     published_multipliers: tuple[float, ...]
-    """Tried at the published hookpoint."""
+    """Tried at the published hookpoint; without any, nothing is measured there."""
 
     prompts: dict[str, int]
     seeds: dict[str, int]
@@ -72,6 +72,22 @@ FULL = Scale(
     (1.0, 2.0, 4.0),
     (2.0, 5.0, 10.0, 20.0),
     40,
+)
+SHORT = Scale(
+    ALL,
+    {"objects": (-10.0, -20.0, -40.0), "styles": (-0.3, -1.0, -10.0)},
+    (),
+    {TEST: 10, VALIDATION: 3},
+    {TEST: 1, VALIDATION: 1},
+    {TEST: 1, VALIDATION: 1},
+    {TEST: 1, VALIDATION: 1},
+    (2, 9),
+    20,
+    5,
+    40,
+    (1.0, 2.0),
+    (5.0, 20.0),
+    10,
 )
 QUICK = Scale(
     (Concept("objects", "cats"), Concept("styles", "crayon")),

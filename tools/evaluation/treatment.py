@@ -83,13 +83,24 @@ def replace(feature_set: Any, concept: str, instead: str) -> Edit:
         model, clip, _ = parts
         patching, replacing = pack("nodes.host.model"), pack("nodes.host.replacing")
         encoded = {text: clip.encode_from_tokens_scheduled(clip.tokenize(text)) for text in (concept, instead)}
-        texts = [replacing.text_of(encoded[text], text) for text in (concept, instead)]
+        texts = [replacing.text_of(encoded[text], text, model) for text in (concept, instead)]
         sae = sae_at(feature_set.sae.hookpoint)
         site = pack("nodes.host.unet").find_site(model, sae.identity)
         replacement = pack("saeuron.edits.replace").Replacement(feature_set)
         return patching.add_replacement(model, replacing.ReplacementPatch(site, sae, replacement, *texts))
 
     return Edit({"replace": digest(feature_set.to_json()), "concept": concept, "instead": instead}, on)
+
+
+def forget(hookpoint: str, concept: str) -> Edit:
+    """The node Forget with the word alone. What it finds is kept where the host's models lie."""
+
+    def on(parts: Parts) -> Any:
+        node = pack("nodes.forget").SaeuronForget
+        return node.execute(parts[0], parts[1], sae_at(hookpoint), concept, 100.0).result[0]
+
+    sae = sae_at(hookpoint).identity.describe()
+    return Edit({"forget": concept, "instead": pack("nodes.forget").NOTHING, "sae": sae}, on)
 
 
 def unlearning(feature_sets: Sequence[Any], multipliers: Sequence[float], mode: str = "exact") -> Treatment:

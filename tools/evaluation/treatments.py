@@ -20,7 +20,7 @@ from .plan import TEST, VALIDATION, Scale, own_shots, pair_shots, probes
 from .rivals.casteer import Vectors, casteer, fit
 from .rivals.nag import nag
 from .studio import Studio
-from .treatment import OFF, Edit, Parts, Treatment, replace, unlearning
+from .treatment import OFF, Edit, Parts, Treatment, forget, replace, unlearning
 
 MODES = ("exact", "seed", "saeuron-code")
 GUIDED_CFG = 2.0
@@ -122,6 +122,8 @@ class Bench:
         rows = {}
         for hookpoint, where in ((decisive(concept), ""), (HOOKPOINT, f", {HOOKPOINT}")):
             published = hookpoint == HOOKPOINT
+            if published and not self.scale.published_multipliers:
+                continue
             tried = self.scale.published_multipliers if published else self.scale.multipliers[concept.domain]
             for mode in MODES:
                 treatment = partial(_at_multiplier, self.studio, concept, mode, hookpoint)
@@ -137,6 +139,7 @@ class Bench:
             texts = phrase(concept), phrase(Concept(concept.domain, label))
             treatment = Treatment((replace(feature_set, *texts),))
             rows[f"replace, {way}"] = Row(self.figures(concept, treatment, instead=label))
+        rows["forget"] = Row(self.figures(concept, Treatment((forget(decisive(concept), phrase(concept)),))))
         return rows
 
     def _rivals(self, concept: Concept) -> dict[str, Row]:

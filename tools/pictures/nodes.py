@@ -13,7 +13,7 @@ from tools.host.server import ComfyServer
 from tools.pictures.outputs import HELP_PICTURES, save
 from tools.workflows.prompts import FOLDER as EXAMPLES
 
-WITH_RUN = ("unlearn_miniature", "feature_set_by_hand")
+WITH_RUN = ("unlearn_miniature", "feature_set_by_hand", "forget_a_concept", "replace_a_concept")
 WITHOUT_RUN = ("feature_heatmap", "compute_feature_set", "sweep_multiplier", "unlearn_several_concepts")
 
 

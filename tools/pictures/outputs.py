@@ -10,7 +10,7 @@ from PIL import Image
 
 from saeuron.figures.plots import picture_grid
 from saeuron.files import write_atomically
-from tools.demo import MULTIPLIERS, SEED, Studio, held_out
+from tools.demo import EXCHANGES, MULTIPLIERS, SEED, Edit, Studio, held_out
 from tools.host.server import ComfyServer
 from tools.host.unpack import REPOSITORY
 from tools.thumbnails import shown
@@ -25,6 +25,8 @@ SHOWN = {
     "SaeuronFeatureHeatmap_output.jpg": ("feature_heatmap", ["Before", "After"]),
     "SaeuronFeatureReport_output.png": ("feature_heatmap", ["Bars"]),
     "SaeuronFeatureExamples_output.jpg": ("feature_set_by_hand", ["Examples of one feature"]),
+    "SaeuronReplace_output.jpg": ("replace_a_concept", ["Before / After"]),
+    "SaeuronReplacementMask_output.jpg": ("replace_a_concept", ["Before / After", "Mask"]),
     "SaeuronCompare_output.jpg": ("unlearn_several_concepts", ["Before / After"]),
     "SaeuronMultiplierSweep_grid.jpg": ("sweep_multiplier", ["Pictures"]),
     "SaeuronMultiplierSweep_plot.png": ("sweep_multiplier", ["Figures"]),
@@ -48,20 +50,35 @@ def save(picture: np.ndarray | Image.Image, path: Path, largest_side: int = LARG
     print(f"{path.relative_to(REPOSITORY)}  {len(content.getvalue()) // 1024} KB", flush=True)
 
 
-def before_and_after(studio: Studio) -> np.ndarray:
-    """One column a prompt; above the model as it is, below with one concept at a time turned down."""
+def hero(studio: Studio, rows: dict[str, Edit]) -> np.ndarray:
+    """One column a prompt; what each row of `rows` makes of it."""
     texts = [held_out(name, place + 1)[place] for name, place in HERO.items()]
-    rows: dict[str, dict[str, float]] = {
-        "off": {},
-        **{f"{concept} turned down": {concept: size} for concept, size in MULTIPLIERS.items()},
-    }
-    pictures = [[studio.draw(text, SEED, 1, removed)[0] for text in texts] for removed in rows.values()]
+    pictures = [[studio.draw(text, SEED, 1, edit)[0] for text in texts] for edit in rows.values()]
     return picture_grid(list(rows), texts, pictures)
 
 
+def turned_down(studio: Studio) -> np.ndarray:
+    """The model as it is, and with one concept at a time turned down."""
+    return hero(studio, {"off": {}, **{f"{name} turned down": {name: size} for name, size in MULTIPLIERS.items()}})
+
+
+def forgotten(studio: Studio) -> np.ndarray:
+    """The model as it is, and without cats and towers: turned down, and with something else in their place."""
+    lines = [exchange.line for exchange in EXCHANGES.values()]
+    names = " and ".join(MULTIPLIERS)
+    return hero(
+        studio,
+        {"off": {}, f"Unlearn {names}": MULTIPLIERS, f"Forget {', '.join(lines)}": "\n".join(lines)},
+    )
+
+
 def draw_outputs(server: ComfyServer) -> None:
-    hero = before_and_after(Studio(server))
-    save(hero, README_PICTURES / "before_after.jpg")
-    save(hero, HELP_PICTURES / "SaeuronUnlearn_output.jpg", 700)
+    studio = Studio(server)
+    for grid, picture, node in (
+        (turned_down(studio), "before_after.jpg", "SaeuronUnlearn_output.jpg"),
+        (forgotten(studio), "forget.jpg", "SaeuronForget_output.jpg"),
+    ):
+        save(grid, README_PICTURES / picture)
+        save(grid, HELP_PICTURES / node, 700)
     for name, (example, titles) in SHOWN.items():
         save(shown(server, example, titles), HELP_PICTURES / name)

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 from tools.workflows.description import Column
 
-from . import features, miniature, turbo
+from . import features, miniature, replacing, turbo
 
 DESCRIPTIONS: dict[str, Sequence[Column]] = {
+    "forget_a_concept": replacing.forget(),
+    "replace_a_concept": replacing.replace(),
     "unlearn_miniature": miniature.UNLEARN,
     "unlearn_sdxl_turbo": turbo.UNLEARN,
     "compute_feature_set": miniature.compute_feature_set(),

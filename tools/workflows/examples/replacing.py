@@ -1,0 +1,77 @@
+"""Examples that draw something else where a concept would be, on the miniature."""
+
+from __future__ import annotations
+
+from tools.workflows.description import Column, From, Node
+
+from .features import samples_and_comparison
+from .miniature import MINIATURE_LOADERS, MINIATURE_PROMPT, load_features
+from .parts import CLIP, FEATURE_SET, LOADERS_WIDTH, MODEL, SAE, note
+
+
+def forget() -> list[Column]:
+    text = (
+        "**Run it.** *Before* is the model as it is; for *After* it was told to forget cats: the same prompt and seed "
+        "give a dog.\n\n"
+        "- The first run takes longer: Forget looks at pictures of cats and of other things. It remembers what it "
+        "finds, for this model, its LoRAs and this SAE.\n"
+        "- Write another prompt, for example `a tower in twemoji style`: both pictures are the same, bit for bit.\n"
+        "- Write one concept a line into Forget, for example `tower -> tree` below the first.\n\n"
+        "Nothing has to be downloaded."
+    )
+    node = Node(
+        "forget", "SaeuronForget", {"model": MODEL, "clip": CLIP, "sae": SAE, "concepts": "cat -> dog"}, room=130
+    )
+    return [
+        Column("Model and SAE", [note(text, 200), *MINIATURE_LOADERS], LOADERS_WIDTH),
+        Column("What to forget, what to draw", [node, *MINIATURE_PROMPT], LOADERS_WIDTH),
+        *samples_and_comparison(From("forget", "MODEL"), "After"),
+    ]
+
+
+def encode(key: str, text: str, title: str) -> Node:
+    return Node(key, "CLIPTextEncode", {"clip": CLIP, "text": text}, title=title, room=50)
+
+
+def replace() -> list[Column]:
+    text = (
+        "**Run it** to draw a dog where a cat would be. Forget does the same in one node; here every part is in your "
+        "hands.\n\n"
+        "- The feature set finds the concept. For one of your own see the example *compute_feature_set*.\n"
+        "- **sensitivity** is how easily it is found, **growth** and **feather** are the part that is replaced.\n"
+        "- *Replacement Mask* shows where that was.\n"
+        "- Chain another Replace Concept for another concept."
+    )
+    wires = {
+        "model": MODEL,
+        "sae": SAE,
+        "feature_set": FEATURE_SET,
+        "concept": From("concept", "CONDITIONING"),
+        "instead": From("instead", "CONDITIONING"),
+    }
+    replaced = From("replace", "MODEL")
+    mask = {"model": replaced, "latent": From("sample_after", "LATENT")}
+    return [
+        Column(
+            "Model, SAE and the concept's features",
+            [note(text, 220), *MINIATURE_LOADERS, load_features("features", "cats")],
+            LOADERS_WIDTH,
+        ),
+        Column(
+            "What to replace",
+            [
+                encode("concept", "a cat", "The concept"),
+                encode("instead", "a dog", "What stands instead"),
+                Node("replace", "SaeuronReplace", wires, room=150),
+            ],
+        ),
+        Column("What to draw", MINIATURE_PROMPT),
+        *samples_and_comparison(replaced, "After"),
+        Column(
+            "Where it was",
+            [
+                Node("mask", "SaeuronReplacementMask", mask, room=100),
+                Node("shown", "MaskPreview", {"mask": From("mask", "MASK")}, title="Mask", room=260),
+            ],
+        ),
+    ]
