@@ -45,7 +45,7 @@ class TrainingReport:
 def train_topk(
     tokens: Tensor, settings: TopKTraining, progress: Callable[[int, float], None] | None = None
 ) -> tuple[SparseAutoencoder, TrainingReport]:
-    """Fit an SAE to `tokens` [count, d].
+    """Fit an SAE to `tokens` [count, d], where they are; the SAE that comes back is on the CPU.
 
     Errors: `SaeuronError` for tokens that are not finite, or fewer than a batch.
     """
@@ -54,21 +54,22 @@ def train_topk(
     if not torch.isfinite(tokens).all():
         raise SaeuronError("The tokens hold values that are not finite.")
     count, d = tokens.shape
-    generator = torch.Generator().manual_seed(settings.seed)
+    device = tokens.device
+    generator = torch.Generator(device).manual_seed(settings.seed)
     bias = tokens.float().mean(0)
     scale = (tokens.float() - bias).square().mean().sqrt()
-    decoder = F.normalize(torch.randn(settings.n, d, generator=generator), dim=1)
+    decoder = F.normalize(torch.randn(settings.n, d, generator=generator, device=device), dim=1)
     encoder = decoder.clone()  # encoder begins as the decoder's transpose: few features are born dead
     parameters = {
         "encoder": encoder.requires_grad_(),
-        "encoder_bias": torch.zeros(settings.n, requires_grad=True),
+        "encoder_bias": torch.zeros(settings.n, device=device, requires_grad=True),
         "decoder": decoder.requires_grad_(),
-        "decoder_bias": torch.zeros(d, requires_grad=True),
+        "decoder_bias": torch.zeros(d, device=device, requires_grad=True),
     }
     optimizer = torch.optim.Adam(list(parameters.values()), lr=settings.rate, betas=(0.9, 0.99))
-    silent_for = torch.zeros(settings.n, dtype=torch.int64)
+    silent_for = torch.zeros(settings.n, dtype=torch.int64, device=device)
     for step in range(settings.steps):
-        index = torch.randint(count, (settings.batch,), generator=generator)
+        index = torch.randint(count, (settings.batch,), generator=generator, device=device)
         x = (tokens[index].float() - bias) / scale
         for group in optimizer.param_groups:
             group["lr"] = settings.rate * _rate_factor(step, settings.steps)
@@ -93,16 +94,17 @@ def train_topk(
             silent_for[active] = 0
         if progress is not None:
             progress(step, float(loss))
-    sae = _assemble({name: p.detach() for name, p in parameters.items()}, settings, bias, scale)
-    return sae, evaluate(sae, tokens)
+    sae = _assemble({name: p.detach() for name, p in parameters.items()}, settings, bias, scale).to(device)
+    report = evaluate(sae, tokens)
+    return sae.cpu(), report
 
 
 @torch.no_grad()
 def evaluate(sae: SparseAutoencoder, tokens: Tensor) -> TrainingReport:
-    fired = torch.zeros(sae.n, dtype=torch.bool)
-    error = torch.zeros((), dtype=torch.float64)
+    fired = torch.zeros(sae.n, dtype=torch.bool, device=tokens.device)
+    error = torch.zeros((), dtype=torch.float64, device=tokens.device)
     mean = tokens.double().mean(0)
-    variance = torch.zeros((), dtype=torch.float64)
+    variance = torch.zeros((), dtype=torch.float64, device=tokens.device)
     for part in tokens.split(8192):
         codes = sae.encode(part)
         error += (part.double() - sae.decode(codes).double()).square().sum()

@@ -17,6 +17,7 @@ from torchvision.transforms import v2
 from saeuron.errors import SaeuronError
 from saeuron.evaluation import unlearncanvas
 from saeuron.evaluation.classifier import BATCH, Classifier
+from saeuron.evaluation.halves import NOTHING
 from tools.host.unpack import REPOSITORY
 
 SHIPPED = REPOSITORY / "saeuron" / "miniature" / "classifiers"
@@ -103,6 +104,7 @@ def test_shipped_judges_know_their_labels():
     objects, styles = Classifier(SHIPPED / "objects"), Classifier(SHIPPED / "styles")
     assert len(objects.labels) == 20 and {"cats", "towers"} <= set(objects.labels)
     assert set(styles.labels) == {"twemoji", "fluent", "gray", "contrast", "crayon"}
+    assert set(Classifier(SHIPPED / "halves").labels) == {*objects.labels, NOTHING}
     picture = np.full((2, 192, 192, 3), 200, dtype=np.uint8)
     assert objects.classify(picture) == objects.classify(picture[:1]) * 2
 

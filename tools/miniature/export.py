@@ -33,8 +33,8 @@ def export(work: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     autoencoder = require_checkpoint(work / "autoencoder.ckpt")
     diffusion = require_checkpoint(work / "diffusion.ckpt")
-    pictures, _ = make_pool(work, *TRAINING_POOL)
-    latents, _ = encode_pool(work, *TRAINING_POOL)
+    pictures, _ = make_pool(work, TRAINING_POOL)
+    latents, _ = encode_pool(work, TRAINING_POOL, torch.device("cpu"))
     parts: dict[str, dict[str, Tensor]] = {"unet": {}, "text": {}, "autoencoder": dict(autoencoder["model"])}
     for name, tensor in diffusion["average"].items():
         part, _, key = name.partition(".")

@@ -1,31 +1,54 @@
-"""Draw with the miniature in batches, straight from its checkpoint, and judge the pictures: for use while training."""
+"""Draw with the miniature in batches, straight from its checkpoint."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from .drawings import OBJECTS, STYLES
+from saeuron.sae.hookpoints import find_hookpoint
+
 from .text import tokenize
-from .train_autoencoder import load_autoencoder
-from .train_classifiers import JUDGES
-from .train_diffusion import Miniature, load_average, noise_schedule
-from .training import import_host, training_parser
+from .train_diffusion import Miniature, noise_schedule
+from .training import autocast
+
+BATCH = 100
+
+
+@cache
+def schedule(steps: int) -> tuple[Tensor, list[float]]:
+    """Timesteps and sigmas of the host's ``sgm_uniform`` schedule; the last sigma is 0."""
+    alphas = noise_schedule()
+    timesteps = torch.linspace(999, 0, steps + 1)[:-1].round().long()
+    return timesteps, [*((1 - alphas) / alphas).sqrt()[timesteps].tolist(), 0.0]
 
 
 @torch.inference_mode()
-def euler(model: Miniature, tokens: Tensor, steps: int, cfg: float, seed: int) -> Tensor:
-    """Latents [b, 4, 24, 24] by Euler steps of the probability-flow ODE, on the host's ``sgm_uniform`` schedule."""
-    alphas = noise_schedule()
-    all_sigmas = ((1 - alphas) / alphas).sqrt()
-    timesteps = torch.linspace(999, 0, steps + 1)[:-1].round().long()
-    sigmas = [*all_sigmas[timesteps].tolist(), 0.0]
-    x = torch.randn(len(tokens), 4, 24, 24, generator=torch.Generator().manual_seed(seed)) * (1 + sigmas[0] ** 2) ** 0.5
-    empty = tokenize([""]).expand(len(tokens), -1)
-    for t, sigma, following in zip(timesteps, sigmas, sigmas[1:], strict=False):
-        scaled, when = x / (sigma**2 + 1) ** 0.5, t.expand(len(x))
+def euler(
+    model: Miniature, tokens: Tensor, steps: int, cfg: float, seed: int, begin: tuple[Tensor, int] | None = None
+) -> Tensor:
+    """Latents [b, 4, 24, 24] by Euler steps of the probability-flow ODE.
+
+    `begin`: latents of pictures and the step before which they are noised and gone on from, as img2img does.
+    """
+    device = next(model.parameters()).device
+    timesteps, sigmas = schedule(steps)
+    noise = torch.randn(len(tokens), 4, 24, 24, generator=torch.Generator().manual_seed(seed)).to(device)
+    tokens, first = tokens.to(device), 0
+    x = noise * (1 + sigmas[0] ** 2) ** 0.5
+    if begin is not None:
+        first = begin[1]
+        x = begin[0].to(device) + noise * sigmas[first]
+    empty = tokenize([""]).to(device).expand(len(tokens), -1)
+    for step in range(first, steps):
+        sigma, following = sigmas[step], sigmas[step + 1]
+        scaled, when = x / (sigma**2 + 1) ** 0.5, timesteps[step].to(device).expand(len(x))
         v = model(scaled, when, tokens)
         if cfg != 1:
             base = model(scaled, when, empty)
@@ -36,49 +59,43 @@ def euler(model: Miniature, tokens: Tensor, steps: int, cfg: float, seed: int) -
 
 
 @torch.inference_mode()
-def judge(work: Path, classifiers: Path, per_cell: int, steps: int, cfg: float, seed: int) -> None:
+def draw(
+    model: Miniature, autoencoder: Any, texts: Sequence[str], steps: int = 8, cfg: float = 1.0, seed: int = 0
+) -> np.ndarray:
+    """Pictures uint8 [b, 192, 192, 3]."""
+    rows, device = [], next(model.parameters()).device
+    for start in range(0, len(texts), BATCH):
+        tokens = tokenize(list(texts[start : start + BATCH]))
+        with autocast(device):
+            pictures = autoencoder.taesd_decoder(euler(model, tokens, steps, cfg, seed + start))
+        rows.append(pictures.float().clamp(0, 1).mul(255).round().permute(0, 2, 3, 1).byte().cpu().numpy())
+    return np.concatenate(rows)
+
+
+@contextmanager
+def recorded(model: Miniature, hookpoints: Sequence[str]) -> Iterator[dict[str, list[Tensor]]]:
+    """While it draws, the update (output - input) of each hookpoint, float16 [b, h, w, d] a call."""
+    calls: dict[str, list[Tensor]] = {name: [] for name in hookpoints}
+
+    def keep(name: str):  # type: ignore[no-untyped-def]
+        def hook(_module: object, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            update = output.float() - inputs[0].float()
+            calls[name].append(update.permute(0, 2, 3, 1).half())  # BCHW -> BHWC
+
+        return hook
+
+    modules = [model.unet.get_submodule(find_hookpoint(name, "sdxl").module) for name in hookpoints]
+    handles = [m.register_forward_hook(keep(name)) for m, name in zip(modules, hookpoints, strict=True)]
+    try:
+        yield calls
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def sheet(pictures: np.ndarray, columns: int, path: Path) -> None:
+    """All of them at half size in one picture."""
     from PIL import Image
 
-    from saeuron.evaluation.classifier import Classifier
-
-    model, trained = load_average(work)
-    autoencoder = load_autoencoder(work)
-    judges = {name: Classifier(classifiers / name) for name in JUDGES if (classifiers / name).exists()}
-    cells = [(o, s) for o in OBJECTS for s in STYLES] * per_cell
-    hits = {name: torch.zeros(20) if name == "objects" else torch.zeros(5) for name in JUDGES}
-    rows = []
-    for start in range(0, len(cells), 50):
-        part = cells[start : start + 50]
-        names = [OBJECTS[o][1][0] for o, _ in part]
-        tokens = tokenize([f"a {n} in {s} style" for n, (_, s) in zip(names, part, strict=True)])
-        with torch.autocast("cpu", torch.bfloat16):
-            pictures = autoencoder.taesd_decoder(euler(model, tokens, steps, cfg, seed + start))
-        rows.append(pictures.float().clamp(0, 1).mul(255).round().permute(0, 2, 3, 1).byte())
-        for name, classifier in judges.items():
-            for found, cell in zip(classifier.classify(rows[-1].numpy()), part, strict=True):
-                asked = cell[name == "styles"]
-                hits[name][JUDGES[name].index(asked)] += found == asked
-    for name in judges:
-        each = hits[name] / (len(cells) / len(hits[name]))
-        print(
-            f"step {trained} steps {steps} cfg {cfg} {name}: {each.mean():.3f}",
-            dict(zip(JUDGES[name], each.tolist(), strict=True)),
-        )
-    grid = torch.cat(rows)[:100].reshape(20, 5, *rows[0].shape[1:])[:, :, ::2, ::2]
-    sheet = torch.cat([torch.cat(list(grid[i]), 0) for i in range(20)], 1)
-    Image.fromarray(sheet.numpy()).save(work / f"sheet-{steps}-{cfg:g}.png")
-
-
-def main() -> None:
-    parser = training_parser(__doc__, seed=0)
-    parser.add_argument("--classifiers", type=Path, default=Path("saeuron/miniature/classifiers"))
-    parser.add_argument("--per-cell", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=8)
-    parser.add_argument("--cfg", type=float, default=1.0)
-    arguments = parser.parse_args()
-    import_host()
-    judge(arguments.work, arguments.classifiers, arguments.per_cell, arguments.steps, arguments.cfg, arguments.seed)
-
-
-if __name__ == "__main__":
-    main()
+    rows = [np.concatenate(list(pictures[i : i + columns]), 1) for i in range(0, len(pictures), columns)]
+    Image.fromarray(np.concatenate([row for row in rows if row.shape == rows[0].shape], 0)[::2, ::2]).save(path)

@@ -12,11 +12,13 @@ import torch.nn.functional as F
 
 from .scenes import CANVAS, TRAINING_POOL, make_pool
 from .training import (
+    autocast,
     cosine,
     import_host,
     require_checkpoint,
     resume,
     save_progress,
+    seeded,
     trainable_operations,
     training_parser,
 )
@@ -90,42 +92,46 @@ def _edges(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 def reconstruction_loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """L1 + MSE + edges, and a coarse term without which flat areas drift in colour."""
-    edge = sum((F.l1_loss(a, b) for a, b in zip(_edges(output), _edges(target), strict=True)), torch.zeros(()))
+    edge = sum(
+        (F.l1_loss(a, b) for a, b in zip(_edges(output), _edges(target), strict=True)),
+        torch.zeros((), device=output.device),
+    )
     coarse = F.l1_loss(F.avg_pool2d(output, 8), F.avg_pool2d(target, 8))
     return F.l1_loss(output, target) + 2 * F.mse_loss(output, target) + edge + coarse
 
 
-def encoder_input(pictures: np.ndarray | torch.Tensor) -> torch.Tensor:
+def encoder_input(pictures: np.ndarray | torch.Tensor, device: torch.device) -> torch.Tensor:
     """uint8 [b, h, w, 3] -> float 0..1 [b, 3, h, w]."""
-    images = torch.as_tensor(np.array(pictures)).permute(0, 3, 1, 2).float().div(255)  # BHWC -> BCHW
+    images = torch.as_tensor(np.array(pictures)).to(device).permute(0, 3, 1, 2).float().div(255)  # BHWC -> BCHW
     return images.contiguous(memory_format=torch.channels_last)
 
 
-def load_autoencoder(work: Path) -> Any:
+def load_autoencoder(work: Path, device: torch.device) -> Any:
     autoencoder = build_autoencoder()
     autoencoder.load_state_dict(require_checkpoint(work / "autoencoder.ckpt")["model"])
-    return autoencoder
+    return autoencoder.to(device)
 
 
-def train(work: Path, steps: int, batch: int, seed: int) -> None:
-    pictures, _ = make_pool(work, *TRAINING_POOL)
+def train(work: Path, steps: int, batch: int, seed: int, device: torch.device) -> None:
+    pictures, _ = make_pool(work, TRAINING_POOL)
     torch.manual_seed(seed)
     model = build_autoencoder()
-    start_as_thumbnail(model, encoder_input(pictures[:500]))
+    start_as_thumbnail(model, encoder_input(pictures[:500], torch.device("cpu")))
+    model.to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=1e-4, fused=True)
     file = work / "autoencoder.ckpt"
     start = resume(file, model, optimizer)
     began = time.time()
     for step in range(start, steps):
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+        generator = seeded(torch.device("cpu"), seed, step)
         index = torch.randint(len(pictures), (batch,), generator=generator).numpy()
         top, left = (int(v) for v in torch.randint(0, CANVAS - CROP + 1, (2,), generator=generator))
-        images = encoder_input(pictures[index, top : top + CROP, left : left + CROP])
+        images = encoder_input(pictures[index, top : top + CROP, left : left + CROP], device)
         for group in optimizer.param_groups:
             group["lr"] = RATE * cosine(step, steps)
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast(device):
             latents = model.taesd_encoder(images)
-            noise = torch.randn(latents.shape, generator=generator) * LATENT_NOISE
+            noise = torch.randn(latents.shape, generator=generator).to(device) * LATENT_NOISE
             output = model.taesd_decoder(latents + noise)
         latents, output = latents.float(), output.float()
         mean, variance = latents.mean((0, 2, 3)), latents.var((0, 2, 3))
@@ -148,7 +154,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     arguments = parser.parse_args()
     import_host()
-    train(arguments.work, arguments.steps, arguments.batch, arguments.seed)
+    train(arguments.work, arguments.steps, arguments.batch, arguments.seed, arguments.device)
 
 
 if __name__ == "__main__":

@@ -18,11 +18,14 @@ def training_parser(description: str | None, seed: int = 1) -> argparse.Argument
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--work", type=Path, default=Path("output/miniature"), help="checkpoints and made data")
     parser.add_argument("--seed", type=int, default=seed)
+    parser.add_argument(
+        "--device", type=torch.device, default=torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    )
     return parser
 
 
 def import_host() -> None:
-    """Make ComfyUI's ``comfy`` package importable, for the CPU."""
+    """Make ComfyUI's ``comfy`` package importable; its own choice of a device is the CPU, whatever trains here."""
     sys.path.insert(0, str(host_path()))
     arguments, sys.argv = sys.argv, [sys.argv[0], "--cpu", "--use-pytorch-cross-attention"]
     import comfy.options
@@ -48,6 +51,15 @@ def trainable_operations() -> Any:
     return Operations
 
 
+def autocast(device: torch.device) -> torch.autocast:
+    return torch.autocast(device.type, torch.bfloat16)
+
+
+def seeded(device: torch.device, seed: int, step: int = 0) -> torch.Generator:
+    """A generator on `device` for one step, so that training that goes on draws what it would have drawn."""
+    return torch.Generator(device).manual_seed(seed * 1_000_003 + step)
+
+
 def cosine(step: int, steps: int, warmup: int = 100) -> float:
     """Learning-rate factor: linear warm-up, then half a cosine down to 2 %."""
     if step < warmup:
@@ -62,7 +74,7 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
 
 
 def load_checkpoint(path: Path) -> dict[str, Any] | None:
-    return torch.load(path, weights_only=True) if path.exists() else None
+    return torch.load(path, weights_only=True, map_location="cpu") if path.exists() else None
 
 
 def require_checkpoint(path: Path) -> dict[str, Any]:
