@@ -16,9 +16,18 @@ import torch
 from torch import Tensor, nn
 
 from ...saeuron.edits.call import POSITIVE, Area, Call
-from ...saeuron.edits.cross_attention import KeysValues, keys_values
+from ...saeuron.edits.cross_attention import KeysValues, attention_difference, keys_values
 from ...saeuron.edits.masks import resize
-from ...saeuron.edits.replace import Replacement, Touched, detect, replace_tokens, token_mask, touched_tokens
+from ...saeuron.edits.replace import (
+    Replacement,
+    Touched,
+    answer_map,
+    answer_size,
+    detect,
+    replace_tokens,
+    token_mask,
+    touched_tokens,
+)
 from ...saeuron.edits.where import row_weights
 from ...saeuron.errors import SaeuronError
 from ...saeuron.figures.tables import replaced_table
@@ -142,6 +151,7 @@ class ReplacingCall:
         self._parts = {row: self._part(row) for rows in self._rows.values() for row in rows}
         # Rows can't be told apart outside of a run, which `_part` has said.
         self._found: dict[ReplacementPatch, Replaced] = {p: run.kept(p, Replaced) for p in self._rows} if run else {}
+        self._heard: dict[str, tuple[nn.Module, Tensor]] = {}
         self._waiting = {patch for patch in self._rows if self._undecided(patch)}
         self.opened = False
         """Whether this call has opened a gate, so that what was computed before is not what is wanted."""
@@ -183,7 +193,7 @@ class ReplacingCall:
             detection = detect(replacement, codes, self._call.sigma)
             height, width = block_output.shape[-2:]
             limits = row_weights(replacement.region, self._call, rows, height, width, block_output.device)
-            masks = token_mask(replacement, detection, limits)
+            masks = token_mask(replacement, detection, limits, self._answer(patch, rows, height, width))
         shares, is_open = detection.share.tolist(), (masks > 0).any(-1).any(-1).tolist()
         for place, row in enumerate(rows):
             found.decisions[self._parts[row]] = Decision(shares[place], masks[place] if is_open[place] else None)
@@ -193,10 +203,30 @@ class ReplacingCall:
     def layers(self, unet: nn.Module) -> list[tuple[str, Hook]]:
         """Hooks for the cross-attention layers of `unet`; none where no gate is open."""
         acting = [patch for patch in self._rows if self._acts(patch)]
-        if not acting or self._run is None:
+        listening = any(patch.replacement.place != "sae" for patch in self._waiting)
+        if not (acting or listening) or self._run is None:
             return []
         layers = self._run.kept((layers_of, unet), partial(layers_of, unet))
-        return [(name, partial(self._replace, patch, name, attn)) for name, attn in layers.items() for patch in acting]
+        hooks = [(name, partial(self._listen, name, attn)) for name, attn in layers.items()] if listening else []
+        return hooks + [(name, partial(self._replace, p, name, attn)) for name, attn in layers.items() for p in acting]
+
+    def _listen(self, name: str, attn: nn.Module, x: Tensor, output: Tensor) -> Tensor:
+        """`x` is [B, h, w, d], and not copied: whether it is needed shows when the hookpoint is reached."""
+        if x.ndim == 4:
+            self._heard[name] = attn, x
+        return output
+
+    def _answer(self, patch: ReplacementPatch, rows: list[int], height: int, width: int) -> Tensor | None:
+        """How much the layers so far answer to the concept and not to what stands instead: [len(rows), h, w]."""
+        if patch.replacement.place == "sae":
+            return None
+        sizes = []
+        for name, (attn, x) in self._heard.items():
+            tokens = x[rows]
+            instead, concept = self._texts(patch, name, attn, tokens)
+            difference = attention_difference(attn, tokens.flatten(0, 2), concept, instead)
+            sizes.append(answer_size(difference).view(tokens.shape[:3]))
+        return answer_map(sizes, height, width)
 
     def _acts(self, patch: ReplacementPatch) -> bool:
         in_range = patch.replacement.when.acts_at(self._call.sigma)
