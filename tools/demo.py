@@ -162,7 +162,8 @@ class Gallery:
     def measure_forget(self, concept: str, exchange: Exchange) -> dict[str, Any]:
         """`identical_others` is the share of other pictures that are, bit for bit, what the plain model draws."""
         seen = self.see(concept, CONCEPT_PROMPTS, exchange.line)
-        plain, others = (self.see_others(concept, edit, FORGET_EVERY) for edit in ({}, exchange.line))
+        plain = self.see_others(concept, {}, FORGET_EVERY)
+        others = self.see_others(concept, exchange.line, FORGET_EVERY)
         return {
             "with": exchange.instead,
             "ua": unlearning_accuracy(seen.labels, concept),
