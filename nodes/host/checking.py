@@ -47,8 +47,9 @@ def _problems(declared: Mapping[str, Any], inputs: Mapping[str, Any]) -> Iterato
 def _from_a_node(input_: Any, value: Any) -> bool:
     """Whether a node can have given `value`: two of the host's own types are made of what can be posted, too."""
     if isinstance(input_, io.Conditioning.Input):
-        return isinstance(value, list) and all(
-            isinstance(entry, list | tuple) and len(entry) == 2 and isinstance(entry[0], Tensor) for entry in value
+        entries = value if isinstance(value, list) else []
+        return bool(entries) and all(
+            isinstance(entry, list | tuple) and len(entry) == 2 and isinstance(entry[0], Tensor) for entry in entries
         )
     if isinstance(input_, io.Latent.Input):
         return isinstance(value, dict) and isinstance(value.get("samples"), Tensor)
