@@ -23,7 +23,8 @@ def test_version_is_one_that_the_pack_supports():
     assert tuple(map(int, version.split(".")[:3])) >= (0, 3, 75)
 
 
-def test_host_writes_to_a_folder_of_the_tests():
+def test_the_host_writes_to_folders_of_the_tests():
     import folder_paths
 
-    assert not Path(folder_paths.get_output_directory()).is_relative_to(host_path())
+    for folder in (folder_paths.get_output_directory(), folder_paths.get_temp_directory(), folder_paths.models_dir):
+        assert not Path(folder).resolve().is_relative_to(host_path().resolve()), folder

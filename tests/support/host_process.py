@@ -25,7 +25,7 @@ __all__ = ["cats", "inference", "miniature", "pack", "sae"]
 # First, so that `nodes`, `server` and `utils` are the host's.
 sys.path.insert(0, str(host_path()))
 
-import utils.extra_config  # noqa: F401 - as its main.py does first: other libraries have modules of that name
+import utils  # noqa: F401 - before other libraries that have a module of that name
 from comfy.cli_args import args
 
 # Before anything else of the host is imported: its device and its folders are chosen at import.
