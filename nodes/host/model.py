@@ -16,7 +16,8 @@ from ...saeuron.edits.call import POSITIVE, Call
 from ...saeuron.sae.model import SparseCodes, read_tokens
 from .call import TAG, read_call
 from .hook import Hook, acting, hooked
-from .replacing import ReplacementPatch, ReplacingCall, Stop, report_replacement, with_layer_patches
+from .layers import with_layer_patches
+from .replacing import ReplacementPatch, ReplacingCall, Stop, report_replacement
 from .runs import (
     Preview,
     Report,

@@ -32,13 +32,12 @@ from ...saeuron.edits.where import row_weights
 from ...saeuron.errors import SaeuronError
 from ...saeuron.figures.tables import replaced_table
 from ...saeuron.sae.model import read_tokens
-from .hook import Hook, run_hooks
+from .hook import Hook
+from .layers import layers_of
 from .replacement_masks import keep_masks
 from .runs import Preview, Run, warn_of_no_effect
 from .sockets import HostedSAE
-from .unet import Site, hookpoints_in, uncompiled
-
-QUERY = "saeuron_query"  # where a block keeps what its cross-attention layer was given
+from .unet import Site
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,22 +121,6 @@ class Stop(BaseException):
     """Ends a call of the UNet that is to be run again with the edit. No error: nobody on the way should handle it."""
 
 
-def layers_of(unet: nn.Module) -> dict[str, Any]:
-    """The cross-attention layers of the host's UNet by `layer_name`."""
-    layers = {}
-    for path in hookpoints_in(unet).values():
-        side, *numbers = path.split(".")  # input_blocks.4.1, middle_block.1
-        block = (side.partition("_")[0], int(numbers[0]) if len(numbers) > 1 else 0)
-        for index, transformer in enumerate(uncompiled(unet.get_submodule(path)).transformer_blocks):
-            layers[layer_name(block, index)] = uncompiled(uncompiled(transformer).attn2)
-    return layers
-
-
-def layer_name(block: tuple[str, int], index: int) -> str:
-    """Of the cross-attention in the transformer of this number in a block, in the host's words: ``("input", 4)``."""
-    return f"attn2 {block[0]} {block[1]} {index}"
-
-
 class ReplacingCall:
     """One call of the UNet in which some replacements act."""
 
@@ -207,7 +190,9 @@ class ReplacingCall:
         if not (acting or listening) or self._run is None:
             return []
         layers = self._run.kept((layers_of, unet), partial(layers_of, unet))
-        hooks = [(name, partial(self._listen, name, attn)) for name, attn in layers.items()] if listening else []
+        hooks: list[tuple[str, Hook]] = []
+        if listening:
+            hooks += [(name, partial(self._listen, name, attn)) for name, attn in layers.items()]
         return hooks + [(name, partial(self._replace, p, name, attn)) for name, attn in layers.items() for p in acting]
 
     def _listen(self, name: str, attn: nn.Module, x: Tensor, output: Tensor) -> Tensor:
@@ -280,27 +265,3 @@ def _rows_of(replacement: Replacement, call: Call) -> list[int]:
     if not replacement.strength or call.sigma < replacement.when.sigma_end:
         return []
     return [row for row in range(len(call.rows)) if call.role(row) == POSITIVE]
-
-
-def with_layer_patches(options: dict[str, Any]) -> dict[str, Any]:
-    """The host's ``transformer_options`` with patches that let hooks act on what cross-attention layers give.
-
-    Patches and not hooks on the modules: other packs replace what a layer does (IPAdapter), and split and join its rows
-    (attention couple). Ours see the layer's input before all of theirs and its output after all of theirs.
-    """
-    patches = dict(options.get("patches") or {})
-    patches["attn2_patch"] = [_keep_query, *patches.get("attn2_patch", ())]
-    patches["attn2_output_patch"] = [*patches.get("attn2_output_patch", ()), _act_on_output]
-    return {**options, "patches": patches}
-
-
-def _keep_query(n: Tensor, context: Tensor, value: Tensor, extra: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
-    extra[QUERY] = n
-    return n, context, value
-
-
-def _act_on_output(output: Tensor, extra: dict[str, Any]) -> Tensor:
-    x, (height, width) = extra.pop(QUERY), extra["activations_shape"][-2:]
-    if x.shape[1] == height * width:
-        x = x.unflatten(1, (height, width))
-    return run_hooks(x, output, layer_name(extra["block"], extra["block_index"]))

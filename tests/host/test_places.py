@@ -153,7 +153,7 @@ def test_blocks_compiled_one_by_one_are_found(pack):
     unet = Model("KOALA_1B").get_model_object("diffusion_model")
     find, layers_of = (
         import_from_pack("nodes.host.unet").hookpoints_in,
-        import_from_pack("nodes.host.replacing").layers_of,
+        import_from_pack("nodes.host.layers").layers_of,
     )
     before, layers = find(unet), layers_of(unet)
     assert list(layers.values()) == [module for path, module in unet.named_modules() if path.endswith(".attn2")]
