@@ -51,13 +51,15 @@ def check(full: FullSize, models: dict[str, Any]) -> None:
 def replacing(full: FullSize, feature_set: Any, share: float) -> Any:
     """The MODEL with one replacement on it, which acts on that share of the tokens.
 
-    For a share of 0 the gate of `feature_set`, whose features fire on few tokens, stays closed; for others all of the
+    For a share of 0 the features of `feature_set` mark few tokens, and its gate stays closed; for others all of the
     SAE's features mark a token, and a mask limits them.
     """
     edits, host, side = pack("saeuron.edits.replace"), pack("nodes.host.replacing"), 64
     if share:
         features = tuple(pack("saeuron.features.feature_set").Feature(index, mean_all=0.0) for index in range(N))
         feature_set = replace(feature_set, steps=(replace(feature_set.steps[0], features=features),))
+    else:
+        feature_set = replace(feature_set, detector=pack("saeuron.features.detector").Detector(gate=1.0))
     region = torch.zeros(1, side, side)
     region[:, :, : round(side * (share or 1.0))] = 1
     generator = torch.Generator().manual_seed(4)
