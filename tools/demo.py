@@ -30,7 +30,7 @@ from tools.workflows.prompts import Prompt, find_nodes, read_prompt, set_input
 HELD_OUT = PROMPTS_FOLDER / "heldout"
 CLASSIFIER = REPOSITORY / "saeuron" / "miniature" / "classifiers" / "objects"
 
-MULTIPLIERS = {"cats": -20.0, "towers": -40.0}  # chosen on the fit prompts
+MULTIPLIERS = {"cats": -20.0, "towers": -20.0}  # chosen on the fit prompts
 
 
 class Exchange(NamedTuple):

@@ -31,7 +31,7 @@ FEATURE_SETS = REPOSITORY / "feature_sets"
 MINIATURE_RUN = {"steps": 8, "cfg": 1.0, "sampler_name": "euler", "scheduler": "sgm_uniform"}
 
 HOOKPOINT = DECISIVE["objects"]
-CATS_MULTIPLIER, TOWERS_MULTIPLIER = -20.0, -40.0
+CATS_MULTIPLIER, TOWERS_MULTIPLIER = -20.0, -20.0
 
 MINIATURE_LOADERS = [
     Node("model", "SaeuronLoadMiniature"),
