@@ -66,7 +66,7 @@ def test_a_layer_gives_what_the_formula_says(miniature, cat_to_dog, block, shrun
 
 
 def test_pictures_of_one_batch_gate_for_themselves(miniature, cat_to_dog):
-    model, prompts = cat_to_dog(miniature[0]), encode(miniature, TOWER, CAT, "a flower", "a kitten")
+    model, prompts = cat_to_dog(miniature[0]), encode(miniature, TOWER, CAT, "a wave", "a kitten")
     plain = draw(miniature, miniature[0], prompts, Draw(batch=4))
     assert changed(plain, draw(miniature, model, prompts, Draw(batch=4))) == gates(model) == [False, True, False, True]
 
@@ -172,9 +172,9 @@ def test_several_in_a_chain_find_what_each_finds_alone(miniature, cat_to_dog, ho
     def towers(model, hookpoint):
         file = "miniature/towers.json" if hookpoint == ELSEWHERE else f"miniature/{hookpoint}/towers.json"
         sae, tower = load_sae(hookpoint), load_feature_set(file)
-        return replace_node(model, miniature[1], sae, tower, "a tower", "a tree", sensitivity=0.1)
+        return replace_node(model, miniature[1], sae, tower, "a tower", "a tree")
 
-    prompts = encode(miniature, CAT, TOWER, "a flower")
+    prompts = encode(miniature, CAT, TOWER, "a wave")
     how, base = Draw(batch=3), miniature[0]
     plain = draw(miniature, base, prompts, how)
     cats, tower = cat_to_dog(base, hookpoints[0]), towers(base, hookpoints[1])
