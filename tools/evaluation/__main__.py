@@ -50,7 +50,7 @@ def evaluate(bench: Bench, scale: Scale) -> dict[str, Any]:
     return {
         "summary": summary,
         "together": removed_together(bench, scale, multipliers),
-        "seed_tables": seed_tables(bench),
+        "seed_tables": seed_tables(bench) if scale.thorough else {},
         "realism_judge": bench.studio.realism_error(),
         "concepts": per_concept,
     }
@@ -82,7 +82,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="tools.evaluation", description=__doc__)
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--quick", action="store_true", help="two concepts and few pictures, into output/evaluation")
-    size.add_argument("--short", action="store_true", help="all concepts, a quarter of the pictures")
+    size.add_argument(
+        "--short", action="store_true", help="all concepts, fewer rows and pictures, into docs/results/short"
+    )
     parser.add_argument("--work", type=Path, default=REPOSITORY / "output" / "evaluation")
     parser.add_argument("--output", type=Path, help="docs/results, or output/evaluation if quick")
     parser.add_argument("--concepts", nargs="+", metavar="NAME", help="only these (cats, style-gray, ...)")
@@ -91,7 +93,9 @@ def main() -> None:
     scale = QUICK if arguments.quick else SHORT if arguments.short else FULL
     if arguments.concepts:
         scale = _only(scale, arguments.concepts)
-    output = arguments.output or (arguments.work if arguments.quick else REPOSITORY / "docs" / "results")
+    results_folder = REPOSITORY / "docs" / "results"
+    by_size = arguments.work if arguments.quick else results_folder / "short" if arguments.short else results_folder
+    output = arguments.output or by_size
     import_host()
     studio = Studio(arguments.work / "seen", scale, arguments.dtype)
     with torch.inference_mode():

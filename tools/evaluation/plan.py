@@ -55,6 +55,9 @@ class Scale:
     pairs: int
     """Of prompts, for CASteer's vectors."""
 
+    thorough: bool = True
+    """Also the published modes, what they do with nothing selected, and guidance with and without a negative prompt."""
+
 
 ALL = (*(Concept("objects", label) for label in OBJECTS), *(Concept("styles", label) for label in STYLES))
 FULL = Scale(
@@ -75,9 +78,9 @@ FULL = Scale(
 )
 SHORT = Scale(
     ALL,
-    {"objects": (-10.0, -20.0, -40.0), "styles": (-0.3, -1.0, -10.0)},
+    {"objects": (-20.0, -40.0), "styles": (-1.0, -10.0)},
     (),
-    {TEST: 10, VALIDATION: 3},
+    {TEST: 10, VALIDATION: 2},
     {TEST: 1, VALIDATION: 1},
     {TEST: 1, VALIDATION: 1},
     {TEST: 1, VALIDATION: 1},
@@ -85,9 +88,10 @@ SHORT = Scale(
     20,
     5,
     40,
-    (1.0, 2.0),
-    (5.0, 20.0),
+    (2.0,),
+    (5.0,),
     10,
+    thorough=False,
 )
 QUICK = Scale(
     (Concept("objects", "cats"), Concept("styles", "crayon")),

@@ -68,7 +68,8 @@ def _markdown(results: dict[str, Any]) -> str:
         parts += [f"## Mean over {count} {domain}", table(["Treatment", *COLUMNS.values()], _summary_rows(rows))]
     parts.append(_realism(results["realism_judge"], settings["real_pictures"]))
     parts += ["## Several removed together", _together(results["together"])]
-    parts += ["## The seed notebook's tables", f"At {points['published']}.", *_seed_tables(results["seed_tables"])]
+    if tables := results["seed_tables"]:
+        parts += ["## The seed notebook's tables", f"At {points['published']}.", *_seed_tables(tables)]
     parts += ["## Every concept, mode exact", _concepts(results["concepts"])]
     return "\n\n".join(parts) + "\n"
 

@@ -11,16 +11,18 @@ from saeuron.evaluation.benchmark import DOMAINS, Concept
 from saeuron.evaluation.metrics import cosine_similarity
 from tools.miniature.build_feature_sets import HOOKPOINT
 
-from .plan import TEST, Scale, own_shots, probes
+from .instead import phrase
+from .plan import ALL, TEST, Scale, own_shots, probes
 from .studio import Studio
-from .treatment import OFF, Treatment, unlearning
+from .treatment import OFF, Treatment, replace, unlearning
 from .treatments import Bench, decisive, with_mode
 
 STYLES_TOGETHER = 4
 
 
 def removed_together(bench: Bench, scale: Scale, multipliers: dict[str, float | None]) -> list[dict[str, Any]]:
-    """UA over the removed concepts, IRA and CRA over what is left, chained Unlearn nodes, mode exact.
+    """UA over the removed concepts, IRA and CRA over what is left: chained Unlearn nodes, mode exact, and chained
+    Replace Concept nodes, all with the same thing instead.
 
     The order of a chain does not matter, so removing one after the other and removing all at once are the same.
     """
@@ -33,7 +35,9 @@ def removed_together(bench: Bench, scale: Scale, multipliers: dict[str, float | 
     for group in groups:
         sets = [bench.studio.feature_set(concept.name, decisive(concept)) for concept in group]
         chosen = [float(multipliers[concept.name] or 0.0) for concept in group]
-        treatments = {"off": OFF, "exact": unlearning(sets, chosen)}
+        last = next(c for c in reversed(ALL) if c.domain == group[0].domain and c not in group)
+        edits = tuple(replace(own, phrase(concept), phrase(last)) for own, concept in zip(sets, group, strict=True))
+        treatments = {"off": OFF, "exact": unlearning(sets, chosen), "replace": Treatment(edits)}
         figures = {name: _together(bench.studio, scale, group, each) for name, each in treatments.items()}
         rows.append({"removed": [concept.name for concept in group], **figures})
     return rows

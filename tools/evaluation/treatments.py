@@ -125,7 +125,7 @@ class Bench:
             if published and not self.scale.published_multipliers:
                 continue
             tried = self.scale.published_multipliers if published else self.scale.multipliers[concept.domain]
-            for mode in MODES:
+            for mode in MODES if self.scale.thorough else MODES[:1]:
                 treatment = partial(_at_multiplier, self.studio, concept, mode, hookpoint)
                 rows[mode + where] = self.chosen(concept, tried, treatment)
         return rows
@@ -168,6 +168,8 @@ class Bench:
         for way in WAYS:
             label = instead_of(concept, way)
             rows[f"by hand, {way}"] = Row(self.figures(concept, prompt_by_hand(concept, label), instead=label))
+        if not self.scale.thorough:
+            return rows
         guided = Treatment(cfg=GUIDED_CFG)
         rows[f"off, cfg {GUIDED_CFG:g}"] = Row(self.figures(concept, guided))
         negative = self.figures(concept, negative_prompt(concept), before=guided)
@@ -177,7 +179,7 @@ class Bench:
     def _controls(self, concept: Concept, multiplier: float) -> dict[str, Row]:
         treatment = random_features(self.studio, concept, multiplier)
         rows = {"random features": Row(self.figures(concept, treatment), multiplier)}
-        for mode in MODES[1:]:
+        for mode in MODES[1:] if self.scale.thorough else ():
             rows[f"reconstruct-only, {mode}"] = Row(self.figures(concept, nothing_selected(self.studio, concept, mode)))
         return rows
 
