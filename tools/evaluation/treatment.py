@@ -76,7 +76,7 @@ def sae_at(hookpoint: str) -> Any:
     return load_sae(hookpoint)
 
 
-def replace(feature_set: Any, concept: str, instead: str) -> Edit:
+def replace(feature_set: Any, concept: str, instead: str, place: str = "sae") -> Edit:
     """Replace Concept's edit with the node's defaults, and the two texts. The feature set names its SAE."""
 
     def on(parts: Parts) -> Any:
@@ -86,10 +86,11 @@ def replace(feature_set: Any, concept: str, instead: str) -> Edit:
         texts = [replacing.text_of(encoded[text], text, model) for text in (concept, instead)]
         sae = sae_at(feature_set.sae.hookpoint)
         site = pack("nodes.host.unet").find_site(model, sae.identity)
-        replacement = pack("saeuron.edits.replace").Replacement(feature_set)
+        replacement = pack("saeuron.edits.replace").Replacement(feature_set, place=place)
         return patching.add_replacement(model, replacing.ReplacementPatch(site, sae, replacement, *texts))
 
-    return Edit({"replace": digest(feature_set.to_json()), "concept": concept, "instead": instead}, on)
+    key = {"replace": digest(feature_set.to_json()), "concept": concept, "instead": instead}
+    return Edit(key if place == "sae" else {**key, "place": place}, on)
 
 
 def forget(hookpoint: str, concept: str) -> Edit:
