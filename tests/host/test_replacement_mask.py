@@ -177,6 +177,7 @@ def test_what_is_kept_is_bounded_and_goes_with_the_model(monkeypatch):
         assert records().united_masks([patch], each).all()
     with pytest.raises(error(), match="not what a sampler gave"):
         records().united_masks([patch], latents[0])
+    gc.collect()  # what other tests left
     before = len(records()._RUNS)
     del patch
     gc.collect()
