@@ -57,8 +57,7 @@ def _markdown(results: dict[str, Any]) -> str:
         "with, with other noise.",
         f"The SAE is at {points['objects']} for objects and at {points['styles']} for styles, where the miniature is "
         f"told what to draw; multipliers among {_listed(settings['multipliers']['objects'])}, and "
-        f"{_listed(settings['multipliers']['styles'])}. Rows that name {points['published']} are at the published "
-        f"hookpoint; multipliers there among {_listed(settings['published_multipliers'])}. CASteer: beta among "
+        f"{_listed(settings['multipliers']['styles'])}. {_published(settings)}CASteer: beta among "
         f"{_listed(settings['casteer']['betas'])}, vectors from {settings['casteer']['pairs']} pairs of prompts. NAG: "
         f"phi among {_listed(nag['phis'])}, tau {nag['tau']:g}, alpha {nag['alpha']:g}. "
         "By hand: the prompt with the concept's word exchanged for its neighbour's, or for a fixed one's.",
@@ -72,6 +71,15 @@ def _markdown(results: dict[str, Any]) -> str:
         parts += ["## The seed notebook's tables", f"At {points['published']}.", *_seed_tables(tables)]
     parts += ["## Every concept, mode exact", _concepts(results["concepts"])]
     return "\n\n".join(parts) + "\n"
+
+
+def _published(settings: dict[str, Any]) -> str:
+    if not settings["published_multipliers"]:
+        return ""
+    return (
+        f"Rows that name {settings['hookpoints']['published']} are at the published hookpoint; multipliers there among "
+        f"{_listed(settings['published_multipliers'])}. "
+    )
 
 
 def _realism(error: dict[str, Any], learnt: int) -> str:
