@@ -108,6 +108,7 @@ QUICK = Scale(
     (2.0,),
     (5.0,),
     4,
+    thorough=False,
 )
 
 
