@@ -127,7 +127,7 @@ def _edit(full: FullSize, models: dict[str, Any]) -> dict[str, Any]:
     """Profile of one patched step: what the edit takes, and the operations of the whole step."""
     from torch.profiler import ProfilerActivity, profile, record_function
 
-    patching: Any = pack("nodes.host.model")
+    patching: Any = pack("saeuron.edits.intervention")
     intervene, share, operations = patching.intervene, {}, {}
 
     def recorded(*args: Any) -> Tensor:
