@@ -37,6 +37,7 @@ from .host.runs import Preview, node_id_of, send_text, show_text
 from .host.sockets import CATEGORY, FEATURE_SET, SAE, HostedSAE
 from .host.unet import find_site, fit_note
 from .host.weights import weights_digest
+from .host.when import strength_input
 
 NOTHING = "a plain background"
 """What is drawn where the person does not say what: docs/method.md has what was tried."""
@@ -66,15 +67,7 @@ class SaeuronForget(io.ComfyNode):
                     tooltip="One a line: what to forget, an arrow, and what to draw instead, for example: cat -> dog. "
                     "Without an arrow, a plain background is drawn.",
                 ),
-                io.Float.Input(
-                    "strength",
-                    default=100.0,
-                    min=0.0,
-                    max=100.0,
-                    step=1.0,
-                    display_mode=io.NumberDisplay.slider,
-                    tooltip="In percent: 100 replaces what is to be forgotten, 0 is off.",
-                ),
+                strength_input("In percent: 100 replaces what is to be forgotten, 0 is off."),
             ],
             outputs=[
                 io.Model.Output(tooltip="For a sampler, Unlearn or Replace Concept."),

@@ -15,7 +15,7 @@ from .host.replacing import ReplacementPatch, text_of
 from .host.runs import Preview, node_id_of, show_text
 from .host.sockets import CATEGORY, FEATURE_SET, SAE, HostedSAE, region_of
 from .host.unet import find_site, fit_note
-from .host.when import percent_inputs, when_of
+from .host.when import percent_inputs, strength_input, when_of
 
 
 class SaeuronReplace(io.ComfyNode):
@@ -34,15 +34,7 @@ class SaeuronReplace(io.ComfyNode):
                 FEATURE_SET.Input("feature_set", tooltip="The concept's features; they find it in a picture."),
                 io.Conditioning.Input("concept", tooltip="The concept as a prompt, for example: a cat."),
                 io.Conditioning.Input("instead", tooltip="What to draw in its place, as a prompt, for example: a dog."),
-                io.Float.Input(
-                    "strength",
-                    default=100.0,
-                    min=0.0,
-                    max=100.0,
-                    step=1.0,
-                    display_mode=io.NumberDisplay.slider,
-                    tooltip="In percent: 100 replaces the concept, 0 is off.",
-                ),
+                strength_input("In percent: 100 replaces the concept, 0 is off."),
                 io.Float.Input(
                     "sensitivity",
                     default=1.0,

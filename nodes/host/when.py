@@ -1,4 +1,4 @@
-"""The inputs of nodes that edit: from when to when, and which half of a guided batch."""
+"""The inputs of nodes that edit: how much, from when to when, and which half of a guided batch."""
 
 from __future__ import annotations
 
@@ -8,6 +8,19 @@ from comfy_api.v0_0_2 import io
 
 from ...saeuron.edits.when import HALVES, When
 from ...saeuron.errors import SaeuronError
+
+
+def strength_input(tooltip: str) -> io.Input:
+    """``strength`` in percent: 0 is off, 100 the whole of it."""
+    return io.Float.Input(
+        "strength",
+        default=100.0,
+        min=0.0,
+        max=100.0,
+        step=1.0,
+        display_mode=io.NumberDisplay.slider,
+        tooltip=tooltip,
+    )
 
 
 def percent_inputs() -> list[io.Input]:

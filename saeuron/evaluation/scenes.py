@@ -24,9 +24,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import SaeuronError
-
-NOTHING = "nothing"
-"""The judge's label of a half without a thing on it."""
+from .halves import NOTHING
 
 OPPOSITE = {"left": "right", "right": "left", "top": "bottom", "bottom": "top"}
 ARRANGEMENTS = (("left", "right"), ("top", "bottom"))
