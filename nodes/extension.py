@@ -19,6 +19,7 @@ from .replacement_mask import SaeuronReplacementMask
 from .statistics import SaeuronCollectStatistics
 from .steer import SaeuronSteerFeatures
 from .sweep import SaeuronMultiplierSweep
+from .test_detector import SaeuronTestDetector
 from .unlearn import SaeuronUnlearn
 from .unsafe_content import SaeuronUnsafeContent
 
@@ -49,6 +50,7 @@ class SaeuronExtension(ComfyExtension):
             SaeuronFeatureHeatmap,
             SaeuronFeatureExamples,
             SaeuronFeatureReport,
+            SaeuronTestDetector,
             SaeuronCompare,
         ]
         return [checked(node) for node in nodes]

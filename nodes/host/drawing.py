@@ -133,13 +133,21 @@ class BatchSampler:
 
     def sample(self, model: Any, shots: Sequence[Shot]) -> Tensor:
         """The latents [b, 4, h, w] of a batch that `batches` gave."""
+        return self._sample(model, shots, self.sigmas)
+
+    def sample_step(self, model: Any, shots: Sequence[Shot], step: int, start: Tensor | None = None) -> None:
+        """That step alone, for what can be seen in it; from the pictures `start` [b, 4, h, w] with its noise on them."""
+        self._sample(model, shots, self.sigmas[step : step + 2], start)
+
+    def _sample(self, model: Any, shots: Sequence[Shot], sigmas: Tensor, start: Tensor | None = None) -> Tensor:
         import comfy.model_management
 
         device = comfy.model_management.intermediate_device()
         latents = _sample(
             model,
             self._settings,
-            self.sigmas,
+            sigmas,
+            start,
             conditioning_of_batch([self._texts[shot.prompt] for shot in shots], device),
             conditioning_of_batch([self._texts[self._negative]], device),
             [shot.seed for shot in shots],
@@ -163,6 +171,7 @@ def _sample(
     model: Any,
     settings: SamplingSettings,
     sigmas: Tensor,
+    start: Tensor | None,
     positive: Conditioning,
     negative: Conditioning,
     seeds: Sequence[int],
@@ -170,7 +179,8 @@ def _sample(
 ) -> Tensor:
     """Latents [len(seeds), 4, h, w]; each seed makes its picture's noise as the host's sampler nodes do for one.
 
-    Samplers that add noise on the way take it for the whole batch from the first seed.
+    With `start`, of the same shape, the runs begin from its pictures. Samplers that add noise on the way take it for the
+    whole batch from the first seed.
     """
     import comfy.model_management
     import comfy.sample
@@ -191,7 +201,7 @@ def _sample(
         sigmas,
         positive,
         negative,
-        latent.repeat(len(seeds), 1, 1, 1),
+        latent.repeat(len(seeds), 1, 1, 1) if start is None else start,
         callback=callback,
         disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
         seed=seeds[0] % 2**64,

@@ -1,4 +1,4 @@
-"""Calibrating a feature set's detector on the pictures that its statistics kept, and saying what it reads."""
+"""Calibrating a feature set's detector on the pictures that its statistics kept."""
 
 from __future__ import annotations
 
@@ -25,10 +25,6 @@ TOLERATED = 0.01
 """Of other pictures, for which a gate may open if that makes it find more of the concept's."""
 
 FOLDS = 5
-TELLS_APART = 0.75
-"""Balanced accuracy from which a detector is said to tell two kinds of pictures apart; 0.5 is chance."""
-
-
 Shares = tuple[list[float], list[float]]
 """Shares of marked tokens: of the concept's pictures, and of others."""
 
@@ -105,36 +101,6 @@ def area_under_curve(concept: Sequence[float], others: Sequence[float]) -> float
     return (ranks - len(concept) * (len(concept) + 1) / 2) / (len(concept) * len(others))
 
 
-def what_it_reads(
-    feature_set: FeatureSet,
-    prompts: Sequence[SparseCodes],
-    pictures: Sequence[SparseCodes],
-    others: Sequence[SparseCodes],
-    first_sigma: float,
-    noised_sigma: float,
-) -> str:
-    """What `feature_set` detects: ``word``, ``picture`` or ``both``; empty if neither can be shown.
-
-    Each of the three holds codes [..., k] for every picture: those of `prompts` that name the concept, at the first
-    step (`first_sigma`); those of half-noised `pictures` of the concept under a prompt that names nothing, at the first
-    call after noising (`noised_sigma`); those of half-noised pictures of `others` under the same prompt.
-    The word is read if the gate is open on the first and closed on the last, the picture if it is open on the second
-    and closed on the last, with a balanced accuracy of at least `TELLS_APART`. A gate that opens on all reads neither.
-    Errors: `SaeuronError` if there are no pictures of a kind.
-    """
-    if not (prompts and pictures and others):
-        raise SaeuronError(
-            "To tell what a feature set detects, it takes prompts of the concept, pictures of it, and other pictures; "
-            f"found {len(prompts)}, {len(pictures)} and {len(others)}."
-        )
-    detector = feature_set.detector_or_default
-    kinds = (prompts, first_sigma), (pictures, noised_sigma), (others, noised_sigma)
-    word, picture, other = (_shares_of(codes, *feature_set.marking(sigma), detector.at_least) for codes, sigma in kinds)
-    reads_word = balanced_accuracy(word, other, detector.gate) >= TELLS_APART
-    reads_picture = balanced_accuracy(picture, other, detector.gate) >= TELLS_APART
-    return {(True, True): "both", (True, False): "word", (False, True): "picture"}.get((reads_word, reads_picture), "")
-
-
 def _learn(shares: Mapping[int, Shares]) -> tuple[int, float]:
     """How many features tell the pictures apart best, and the gate; the default unless another is clearly better."""
     gates = {at_least: choose_gate(*own) for at_least, own in shares.items()}
@@ -158,8 +124,8 @@ def _shares_by_number(
     concept, others = ([_only(codes, features) for codes in pictures] for pictures in (concept, others))
     return {
         at_least: (
-            _shares_of(concept, features, thresholds, at_least),
-            _shares_of(others, features, thresholds, at_least),
+            shares_of(concept, features, thresholds, at_least),
+            shares_of(others, features, thresholds, at_least),
         )
         for at_least in AT_LEAST
     }
@@ -173,6 +139,7 @@ def _only(codes: SparseCodes, features: Tensor) -> SparseCodes:
     return SparseCodes(values, features.expand_as(values).contiguous())
 
 
-def _shares_of(pictures: Sequence[SparseCodes], features: Tensor, thresholds: Tensor, at_least: int) -> list[float]:
+def shares_of(pictures: Sequence[SparseCodes], features: Tensor, thresholds: Tensor, at_least: int) -> list[float]:
+    """The share of marked tokens of each picture, whose codes are [..., k]."""
     marks = (marked_tokens(codes, features, thresholds, at_least) for codes in pictures)
     return [float(marked_share(own.unsqueeze(0))) for own in marks]

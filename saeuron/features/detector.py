@@ -19,6 +19,9 @@ from ..sae.model import SparseCodes
 from ..schedule import is_finite_number
 
 READS = ("word", "picture", "both")
+RELIABLE = 0.9
+"""Balanced accuracy below which the person is told that the detector misses much or opens for much else."""
+
 MOST = 1000
 """Of features that a token may be asked for."""
 
@@ -89,6 +92,8 @@ class Detector:
         else:
             (found, concept), (mistaken, others) = self.true_positives, self.false_positives
             line = f"finds {found} of {concept}, by mistake {mistaken} of {others}"
+            if concept and others and (found / concept + 1 - mistaken / others) / 2 < RELIABLE:
+                line += " (often wrong; try an SAE at another hookpoint)"
         reading = {"word": "the word", "picture": "the picture", "both": "word and picture"}.get(self.reads)
         return f"{line}; reads {reading}" if reading else line
 

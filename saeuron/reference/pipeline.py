@@ -131,7 +131,7 @@ class ReferencePipeline:
         """What the SAE sees of each of `shots` in a run's first call, [h, w, k] each; nothing else of them is drawn.
 
         With `start` the run begins from its pictures, one for each shot: then these are their codes at the noise level
-        of its step (`what_it_reads`).
+        of its step (`read_pictures`).
         """
         found: list[SparseCodes] = []
 

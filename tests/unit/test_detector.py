@@ -20,10 +20,10 @@ from saeuron.features.calibration import (
     calibrate,
     choose_gate,
     most_accurate_gate,
-    what_it_reads,
 )
 from saeuron.features.detector import DEFAULT, Detector, gate_open, marked_share, marked_tokens
 from saeuron.features.feature_set import Feature, FeatureSet, FeatureStep
+from saeuron.features.reading import read_pictures
 from saeuron.features.selection import SelectionSettings, select_features
 from saeuron.features.statistics import ActivationStatistics
 from saeuron.figures.tables import feature_set_table
@@ -157,7 +157,7 @@ def test_detector_that_tells_nothing_apart_never_opens() -> None:
     found = calibrate(CATS, pictures("cats", alike), pictures("others", alike))
     assert found is not None
     assert (found.true_positives, found.false_positives, found.auc) == ((0, 10), (0, 10), 0.5)
-    assert found.describe() == "finds 0 of 10, by mistake 0 of 10"
+    assert found.describe().startswith("finds 0 of 10, by mistake 0 of 10 (often wrong")
 
 
 def test_positives_are_counted_by_gates_learned_without_the_picture() -> None:
@@ -229,21 +229,29 @@ def images(*marked: int) -> list[SparseCodes]:
     ],
 )
 def test_what_it_reads(prompts: Any, of_concept: Any, of_others: Any, reads: str) -> None:
-    found = what_it_reads(CATS, images(*prompts), images(*of_concept), images(*of_others), 14.6, 3.0)
+    found = read_pictures(CATS, images(*prompts), images(*of_concept), images(*of_others), 14.6, 3.0).reads
     assert found == reads
     line = replace(Detector(), reads=found).describe()
     expected = {"word": "; reads the word", "picture": "; reads the picture", "both": "; reads word and picture"}
     assert line == "not measured" + expected.get(found, "")
 
 
+@pytest.mark.parametrize(
+    ("found", "mistaken", "reliable"), [((30, 30), (0, 60), True), ((26, 40), (40, 256), False), ((30, 30), (30, 60), False)]
+)
+def test_the_person_is_told_of_a_detector_that_is_often_wrong(found: Any, mistaken: Any, reliable: bool) -> None:
+    line = Detector(true_positives=found, false_positives=mistaken).describe()
+    assert ("try an SAE at another hookpoint" in line) != reliable
+
+
 def test_what_it_reads_is_told_by_its_own_gate_and_step() -> None:
     lazy = replace(CATS, detector=Detector(gate=0.5))
-    assert what_it_reads(lazy, images(9, 9), images(20, 20), images(0, 0), 14.6, 3.0) == "picture"
+    assert read_pictures(lazy, images(9, 9), images(20, 20), images(0, 0), 14.6, 3.0).reads == "picture"
     steps = (FeatureStep(14.6, CATS.steps[0].features), FeatureStep(3.0, (Feature(4, mean_all=0.0),)))
     scheduled = replace(CATS, steps=steps)  # at the second step the feature of everything else
-    assert what_it_reads(scheduled, images(9, 9), images(0, 0), images(20, 20), 14.6, 3.0) == "both"
+    assert read_pictures(scheduled, images(9, 9), images(0, 0), images(20, 20), 14.6, 3.0).reads == "both"
 
 
 def test_what_it_reads_needs_pictures_of_each_kind() -> None:
     with pytest.raises(SaeuronError, match="found 2, 0 and 1"):
-        what_it_reads(CATS, images(1, 1), [], images(0), 14.6, 3.0)
+        read_pictures(CATS, images(1, 1), [], images(0), 14.6, 3.0)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from saeuron.cli.options import MINIATURE_SAE
-from saeuron.features.calibration import what_it_reads
 from saeuron.features.feature_set import FeatureSet
+from saeuron.features.reading import read_pictures
 from saeuron.features.selection import SelectionSettings, select_features
 from saeuron.reference.miniature import load_miniature
 from saeuron.reference.pipeline import ReferencePipeline
@@ -44,6 +44,6 @@ def test_the_shipped_cats_read_the_word_and_not_the_picture(pipeline):
     neutral = shots_of(["a picture on a plain background"] * len(STYLES), 1, 31)
     sigmas = pipeline.sigmas[0], pipeline.sigmas[HALFWAY]
     seen = pipeline.codes(neutral, pictures), pipeline.codes(neutral, others)
-    assert what_it_reads(cats, pipeline.codes(of("cat")), *seen, *sigmas) == "word"
+    assert read_pictures(cats, pipeline.codes(of("cat")), *seen, *sigmas).reads == "word"
     named = pipeline.codes(of("cat"), pictures)
-    assert what_it_reads(cats, pipeline.codes(of("cat")), named, seen[1], *sigmas) == "both"
+    assert read_pictures(cats, pipeline.codes(of("cat")), named, seen[1], *sigmas).reads == "both"

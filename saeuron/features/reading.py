@@ -1,0 +1,81 @@
+"""Whether a feature set reads the word in the prompt or the thing in the picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ..errors import SaeuronError
+from ..sae.model import SparseCodes
+from .calibration import balanced_accuracy, shares_of
+from .feature_set import FeatureSet
+
+TELLS_APART = 0.75
+"""Balanced accuracy from which a detector is said to tell two kinds of pictures apart; 0.5 is chance."""
+
+NEUTRAL = "a picture"
+"""The prompt that names nothing."""
+
+
+class Reading(NamedTuple):
+    """On how many pictures of each kind the gate was open, and of how many."""
+
+    prompts: tuple[int, int]
+    """From noise alone, with prompts that name the concept, at the first step."""
+
+    pictures: tuple[int, int]
+    """From half-noised pictures of the concept under a prompt that names nothing, at the first call after noising."""
+
+    others: tuple[int, int]
+    """The same from pictures of other things."""
+
+    @property
+    def reads(self) -> str:
+        """``word``, ``picture`` or ``both``; empty if neither can be shown.
+
+        The word is read if the gate is open on the prompts and closed on the others, the picture if it is open on the
+        pictures and closed on the others, with a balanced accuracy of at least `TELLS_APART`. A gate that opens on all
+        of them reads neither.
+        """
+        spared = 1 - _share(self.others)
+        word, picture = ((_share(open_) + spared) / 2 >= TELLS_APART for open_ in (self.prompts, self.pictures))
+        return {(True, True): "both", (True, False): "word", (False, True): "picture"}.get((word, picture), "")
+
+    def describe(self) -> str:
+        """For the person, a line for each kind."""
+        kinds = (
+            ("prompts that name it", self.prompts),
+            ("half-noised pictures of it", self.pictures),
+            ("half-noised pictures of other things", self.others),
+        )
+        return "\n".join(f"{opened} of {count} {name} open the gate" for name, (opened, count) in kinds)
+
+
+def _share(counts: tuple[int, int]) -> float:
+    return counts[0] / counts[1]
+
+
+def read_pictures(
+    feature_set: FeatureSet,
+    prompts: Sequence[SparseCodes],
+    pictures: Sequence[SparseCodes],
+    others: Sequence[SparseCodes],
+    first_sigma: float,
+    noised_sigma: float,
+) -> Reading:
+    """On which of three kinds of pictures the gate of `feature_set` opens, as `Reading` names them.
+
+    Each of the three holds codes [..., k] for every picture: of `prompts` at the noise level `first_sigma`, of the
+    others at `noised_sigma`. Errors: `SaeuronError` if there are no pictures of a kind.
+    """
+    if not (prompts and pictures and others):
+        raise SaeuronError(
+            "To tell what a feature set detects, it takes prompts of the concept, pictures of it, and other pictures; "
+            f"found {len(prompts)}, {len(pictures)} and {len(others)}."
+        )
+    detector = feature_set.detector_or_default
+    counts = []
+    for codes, sigma in ((prompts, first_sigma), (pictures, noised_sigma), (others, noised_sigma)):
+        shares = shares_of(codes, *feature_set.marking(sigma), detector.at_least)
+        counts.append((sum(share > detector.gate for share in shares), len(shares)))
+    return Reading(*counts)
