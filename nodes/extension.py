@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from comfy_api.v0_0_2 import ComfyExtension, io
 
+from .calibrate import SaeuronCalibrateDetector
 from .clip_similarity import SaeuronClipSimilarity, SaeuronLoadMiniatureClip
 from .compare import SaeuronCompare
 from .evaluation import SaeuronLoadClassifier, SaeuronRetainAccuracy, SaeuronUnlearningAccuracy
@@ -19,7 +20,6 @@ from .replacement_mask import SaeuronReplacementMask
 from .statistics import SaeuronCollectStatistics
 from .steer import SaeuronSteerFeatures
 from .sweep import SaeuronMultiplierSweep
-from .test_detector import SaeuronTestDetector
 from .unlearn import SaeuronUnlearn
 from .unsafe_content import SaeuronUnsafeContent
 
@@ -50,7 +50,7 @@ class SaeuronExtension(ComfyExtension):
             SaeuronFeatureHeatmap,
             SaeuronFeatureExamples,
             SaeuronFeatureReport,
-            SaeuronTestDetector,
+            SaeuronCalibrateDetector,
             SaeuronCompare,
         ]
         return [checked(node) for node in nodes]

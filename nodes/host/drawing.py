@@ -136,7 +136,7 @@ class BatchSampler:
         return self._sample(model, shots, self.sigmas)
 
     def sample_step(self, model: Any, shots: Sequence[Shot], step: int, start: Tensor | None = None) -> None:
-        """That step alone, for what can be seen in it; from the pictures `start` [b, 4, h, w] with its noise on them."""
+        """That step alone, for what can be seen in it; from the pictures `start` [b, 4, h, w] with noise on them."""
         self._sample(model, shots, self.sigmas[step : step + 2], start)
 
     def _sample(self, model: Any, shots: Sequence[Shot], sigmas: Tensor, start: Tensor | None = None) -> Tensor:
@@ -179,8 +179,8 @@ def _sample(
 ) -> Tensor:
     """Latents [len(seeds), 4, h, w]; each seed makes its picture's noise as the host's sampler nodes do for one.
 
-    With `start`, of the same shape, the runs begin from its pictures. Samplers that add noise on the way take it for the
-    whole batch from the first seed.
+    With `start`, of the same shape, the runs begin from its pictures. Samplers that add noise on the way take it for
+    the whole batch from the first seed.
     """
     import comfy.model_management
     import comfy.sample

@@ -103,7 +103,7 @@ def detect(replacement: Replacement, codes: SparseCodes, sigma: float) -> Detect
     features, thresholds = replacement.feature_set.marking(sigma, codes.values.device)
     marks = marked_tokens(codes, features, thresholds, detector.at_least)
     share = marked_share(marks)
-    return Detection(marks, share, gate_open(share, detector.gate, replacement.sensitivity))
+    return Detection(marks, share, gate_open(share, detector.gate_at(sigma), replacement.sensitivity))
 
 
 def token_mask(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
 from torch import Tensor
 
-from ..errors import SaeuronError
 from ..sae.model import SparseCodes
 from .detector import DEFAULT, Detector, marked_share, marked_tokens
 from .feature_set import FeatureSet
@@ -78,6 +77,19 @@ def most_accurate_gate(concept: Sequence[float], others: Sequence[float]) -> flo
     ordered = sorted({*concept, *others})
     candidates = [((low + high) / 2, high - low) for low, high in pairwise(ordered)] + [(ordered[-1], 0.0)]
     return max(candidates, key=lambda own: (balanced_accuracy(concept, others, own[0]), own[1], own[0]))[0]
+
+
+def cross_validated(
+    concept: Sequence[float], others: Sequence[float], learn: Callable[[Sequence[float], Sequence[float]], float]
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """True and false positives, of how many each, of gates that `learn` made without the picture that is judged."""
+    folds = min(FOLDS, len(concept), len(others))
+    found = mistaken = 0
+    for fold in range(folds):
+        gate = learn(*([share for i, share in enumerate(own) if i % folds != fold] for own in (concept, others)))
+        found += sum(share > gate for share in concept[fold::folds])
+        mistaken += sum(share > gate for share in others[fold::folds])
+    return (found, len(concept)), (mistaken, len(others))
 
 
 def balanced_accuracy(concept: Sequence[float], others: Sequence[float], gate: float) -> float:

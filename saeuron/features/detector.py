@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..errors import SaeuronError
 from ..sae.model import SparseCodes
-from ..schedule import is_finite_number
+from ..schedule import is_finite_number, nearest_step
 
 READS = ("word", "picture", "both")
 RELIABLE = 0.9
@@ -35,6 +35,45 @@ def _are_counts(value: Any) -> bool:
         return False
     whole = all(isinstance(count, int) and not isinstance(count, bool) for count in value)
     return whole and bool(0 <= value[0] <= value[1])
+
+
+@dataclass(frozen=True)
+class PictureGate:
+    """The gate of runs that begin from a picture, and so at a lower noise level, where the features fire otherwise.
+
+    Errors on construction: `SaeuronError`.
+    """
+
+    sigma: float
+    """The noise level of the pictures that it was learned from."""
+
+    gate: float
+    """As `Detector.gate`."""
+
+    true_positives: tuple[int, int]
+    false_positives: tuple[int, int]
+    """As `Detector`'s, of half-noised pictures under a prompt that names nothing."""
+
+    def __post_init__(self) -> None:
+        _refuse(
+            self,
+            {
+                "sigma": not (is_finite_number(self.sigma) and self.sigma > 0) and "a noise level above 0",
+                "gate": not _between(self.gate, 0, 1) and "a number from 0 to 1",
+                "true_positives": not _are_counts(self.true_positives) and _COUNTS,
+                "false_positives": not _are_counts(self.false_positives) and _COUNTS,
+            },
+            "The detector's picture",
+        )
+
+
+_COUNTS = "two counts, found and of how many"
+
+
+def _refuse(owner: Any, problems: Mapping[str, Any], what: str) -> None:
+    for name, expected in problems.items():
+        if expected:
+            raise SaeuronError(f"{what} {name} must be {expected}; found {brief(getattr(owner, name))}.")
 
 
 @dataclass(frozen=True)
@@ -67,6 +106,9 @@ class Detector:
     reads: str = ""
     """What it detects, one of `READS`: the concept in the prompt (``word``), in the picture, or both."""
 
+    pictures: PictureGate | None = None
+    """None: runs that begin from a picture have the same gate as others."""
+
     def __post_init__(self) -> None:
         whole = isinstance(self.at_least, int) and not isinstance(self.at_least, bool)
         problems = {
@@ -80,10 +122,14 @@ class Detector:
         }
         for name in ("true_positives", "false_positives"):
             counts = getattr(self, name)
-            problems[name] = counts is not None and not _are_counts(counts) and "two counts, found and of how many"
-        for name, expected in problems.items():
-            if expected:
-                raise SaeuronError(f"The detector's {name} must be {expected}; found {brief(getattr(self, name))}.")
+            problems[name] = counts is not None and not _are_counts(counts) and _COUNTS
+        _refuse(self, problems, "The detector's")
+
+    def gate_at(self, sigma: float) -> float:
+        """The gate of a run that begins at noise level `sigma`: of the two levels known the one nearer by ratio."""
+        if self.pictures is None or self.sigma is None:
+            return self.gate
+        return (self.gate, self.pictures.gate)[nearest_step((self.sigma, self.pictures.sigma), sigma)]
 
     def describe(self) -> str:
         """One line for the person: how good it is, or that nobody knows."""
@@ -94,6 +140,9 @@ class Detector:
             line = f"finds {found} of {concept}, by mistake {mistaken} of {others}"
             if concept and others and (found / concept + 1 - mistaken / others) / 2 < RELIABLE:
                 line += " (often wrong; try an SAE at another hookpoint)"
+        if self.pictures is not None:
+            (found, concept), (mistaken, others) = self.pictures.true_positives, self.pictures.false_positives
+            line += f"; in pictures {found} of {concept}, by mistake {mistaken} of {others}"
         reading = {"word": "the word", "picture": "the picture", "both": "word and picture"}.get(self.reads)
         return f"{line}; reads {reading}" if reading else line
 
@@ -109,11 +158,24 @@ class Detector:
         """
         if missing := [name for name in ("at_least", "gate") if name not in fields]:
             raise SaeuronError(f"The detector lacks {' and '.join(missing)}.")
-        known = {name: value for name, value in fields.items() if name in cls.__dataclass_fields__}
-        for name in ("true_positives", "false_positives"):
-            if isinstance(known.get(name), list):
-                known[name] = tuple(known[name])
+        known = _own_fields(cls, fields)
+        if "pictures" in known:
+            if not isinstance(known["pictures"], Mapping):
+                raise SaeuronError(f"The detector's pictures must be an object, found {brief(known['pictures'])}.")
+            own = _own_fields(PictureGate, known["pictures"])
+            if lacking := sorted(PictureGate.__dataclass_fields__.keys() - own.keys()):
+                raise SaeuronError(f"The detector's pictures lack {' and '.join(lacking)}.")
+            known["pictures"] = PictureGate(**own)
         return cls(**known)
+
+
+def _own_fields(kind: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of `fields` that `kind` has; JSON's lists of counts as tuples."""
+    known = {name: value for name, value in fields.items() if name in kind.__dataclass_fields__}
+    for name in ("true_positives", "false_positives"):
+        if isinstance(known.get(name), list):
+            known[name] = tuple(known[name])
+    return known
 
 
 DEFAULT = Detector()

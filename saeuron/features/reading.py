@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from ..errors import SaeuronError
 from ..sae.model import SparseCodes
-from .calibration import balanced_accuracy, shares_of
+from .calibration import cross_validated, most_accurate_gate, shares_of
+from .detector import PictureGate
 from .feature_set import FeatureSet
 
 TELLS_APART = 0.75
@@ -68,14 +70,57 @@ def read_pictures(
     Each of the three holds codes [..., k] for every picture: of `prompts` at the noise level `first_sigma`, of the
     others at `noised_sigma`. Errors: `SaeuronError` if there are no pictures of a kind.
     """
+    shares = _shares(feature_set, prompts, pictures, others, first_sigma, noised_sigma)
+    detector = feature_set.detector_or_default
+    gates = (detector.gate_at(first_sigma), *[detector.gate_at(noised_sigma)] * 2)
+    return Reading(*(_opened(own, gate) for own, gate in zip(shares, gates, strict=True)))
+
+
+def learn_pictures(
+    feature_set: FeatureSet,
+    prompts: Sequence[SparseCodes],
+    pictures: Sequence[SparseCodes],
+    others: Sequence[SparseCodes],
+    first_sigma: float,
+    noised_sigma: float,
+) -> tuple[FeatureSet, Reading]:
+    """`feature_set` with a gate of its own for runs that begin from a picture, and with what it reads by that.
+
+    The arguments are those of `read_pictures`. The reading is cross-validated: each noised picture is judged by a gate
+    that was learned from other ones. Errors: `SaeuronError` if there are fewer than two noised pictures of a kind.
+    """
+    by_word, of_concept, of_others = _shares(feature_set, prompts, pictures, others, first_sigma, noised_sigma)
+    if min(len(of_concept), len(of_others)) < 2:
+        raise SaeuronError("To learn a gate it takes at least 2 pictures of the concept and 2 of other things.")
+    detector = feature_set.detector_or_default
+    validated = cross_validated(of_concept, of_others, most_accurate_gate)
+    reading = Reading(_opened(by_word, detector.gate), *validated)
+    gate = PictureGate(noised_sigma, most_accurate_gate(of_concept, of_others), *validated)
+    learned = replace(detector, sigma=detector.sigma or first_sigma, reads=reading.reads, pictures=gate)
+    return replace(feature_set, detector=learned), reading
+
+
+def _shares(
+    feature_set: FeatureSet,
+    prompts: Sequence[SparseCodes],
+    pictures: Sequence[SparseCodes],
+    others: Sequence[SparseCodes],
+    first_sigma: float,
+    noised_sigma: float,
+) -> tuple[list[float], list[float], list[float]]:
     if not (prompts and pictures and others):
         raise SaeuronError(
             "To tell what a feature set detects, it takes prompts of the concept, pictures of it, and other pictures; "
             f"found {len(prompts)}, {len(pictures)} and {len(others)}."
         )
-    detector = feature_set.detector_or_default
-    counts = []
-    for codes, sigma in ((prompts, first_sigma), (pictures, noised_sigma), (others, noised_sigma)):
-        shares = shares_of(codes, *feature_set.marking(sigma), detector.at_least)
-        counts.append((sum(share > detector.gate for share in shares), len(shares)))
-    return Reading(*counts)
+    at_least = feature_set.detector_or_default.at_least
+    at_first, at_noised = (feature_set.marking(sigma) for sigma in (first_sigma, noised_sigma))
+    return (
+        shares_of(prompts, *at_first, at_least),
+        shares_of(pictures, *at_noised, at_least),
+        shares_of(others, *at_noised, at_least),
+    )
+
+
+def _opened(shares: Sequence[float], gate: float) -> tuple[int, int]:
+    return sum(share > gate for share in shares), len(shares)

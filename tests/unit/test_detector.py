@@ -237,7 +237,8 @@ def test_what_it_reads(prompts: Any, of_concept: Any, of_others: Any, reads: str
 
 
 @pytest.mark.parametrize(
-    ("found", "mistaken", "reliable"), [((30, 30), (0, 60), True), ((26, 40), (40, 256), False), ((30, 30), (30, 60), False)]
+    ("found", "mistaken", "reliable"),
+    [((30, 30), (0, 60), True), ((26, 40), (40, 256), False), ((30, 30), (30, 60), False)],
 )
 def test_the_person_is_told_of_a_detector_that_is_often_wrong(found: Any, mistaken: Any, reliable: bool) -> None:
     line = Detector(true_positives=found, false_positives=mistaken).describe()

@@ -1,4 +1,4 @@
-"""Test Detector on the real miniature: the word in the prompt, or the thing in the picture."""
+"""Calibrate Detector on the real miniature: the word in the prompt, or the thing in the picture."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def at_decisive() -> Any:
 
 
 def detect(miniature: Any, sae: Any, feature_set: Any, prompts: str = CATS, pictures: int = 4, **changes: Any) -> Any:
-    node = pack("nodes.test_detector").SaeuronTestDetector
+    node = pack("nodes.calibrate").SaeuronCalibrateDetector
     model, clip, _ = miniature
     return node.execute(model, clip, sae, feature_set, prompts, pictures, **{**SETTINGS, **changes}).result
 
@@ -60,7 +60,9 @@ def test_nothing_is_left_on_the_model(miniature, at_decisive):
 
 
 def test_own_other_prompts_count(miniature, at_decisive):
-    _, text = detect(miniature, at_decisive, load_feature_set("cats", HOOKPOINT), other_prompts="a dog\n# no", pictures=3)
+    _, text = detect(
+        miniature, at_decisive, load_feature_set("cats", HOOKPOINT), other_prompts="a dog\n# no", pictures=3
+    )
     assert "of 3 half-noised pictures of other things" in text
 
 

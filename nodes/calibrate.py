@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from comfy_api.v0_0_2 import io
@@ -14,26 +13,26 @@ from ..saeuron.prompts import parse_prompts
 from ..saeuron.shots import Shot
 from .host.folders import read_other_prompts
 from .host.inputs import SamplingSettings, sampling_inputs, sigmas_input
-from .host.reading import read_by_host
+from .host.reading import learn_by_host
 from .host.runs import show_text
 from .host.sockets import FEATURE_SET, FEATURES, SAE, HostedSAE
 from .host.unet import find_site
 
 
-class SaeuronTestDetector(io.ComfyNode):
+class SaeuronCalibrateDetector(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="SaeuronTestDetector",
-            display_name="Test Detector",
+            node_id="SaeuronCalibrateDetector",
+            display_name="Calibrate Detector",
             category=FEATURES,
-            description="Tells whether a feature set finds a concept by the word in the prompt or by what the picture "
-            "shows. Where it reads only the word, a concept that comes from a picture passes Replace Concept.",
+            description="Shows whether a feature set finds a concept by the word in the prompt or by what the picture "
+            "shows, and learns to find it in runs that begin from a picture.",
             inputs=[
                 io.Model.Input("model", tooltip="The model to examine, with its LoRAs. It is not changed."),
                 io.Clip.Input("clip", tooltip="Encodes the prompts."),
                 SAE.Input("sae", tooltip="From Load SAE; the one of the feature set."),
-                FEATURE_SET.Input("feature_set", tooltip="The features to be tested."),
+                FEATURE_SET.Input("feature_set", tooltip="The features that are to find it."),
                 io.String.Input(
                     "concept_prompts",
                     multiline=True,
@@ -60,7 +59,7 @@ class SaeuronTestDetector(io.ComfyNode):
             ],
             outputs=[
                 FEATURE_SET.Output(
-                    display_name="feature_set", tooltip="The same features, with what they read noted; for saving."
+                    display_name="feature_set", tooltip="The same features, with what was learned; for saving."
                 ),
                 io.String.Output(display_name="result", tooltip="What was found, as text."),
             ],
@@ -88,10 +87,8 @@ class SaeuronTestDetector(io.ComfyNode):
         others = parse_prompts(other_prompts) or _others(concept)
         settings = SamplingSettings.from_inputs(**sampling)
         shots = [_shots(prompts, pictures, seed + pictures * kind) for kind, prompts in enumerate((concept, others))]
-        reading = read_by_host(model, clip, sae, settings, feature_set, *shots)
-        detector = replace(feature_set.detector_or_default, reads=reading.reads)
-        found = replace(feature_set, detector=detector)
-        text = f"{found.concept}: {detector.describe()}\n{reading.describe()}"
+        found, reading = learn_by_host(model, clip, sae, settings, feature_set, *shots)
+        text = f"{found.concept}: {found.detector_or_default.describe()}\n{reading.describe()}"
         return io.NodeOutput(found, text, ui=show_text(cls, text))
 
 
@@ -102,4 +99,6 @@ def _others(concept: list[str]) -> list[str]:
 
 def _shots(prompts: list[str], count: int, seed: int) -> list[Shot]:
     """`count` of them, each with a seed of its own, spread over all of `prompts`."""
-    return [Shot(prompts[number * max(1, len(prompts) // count) % len(prompts)], seed + number) for number in range(count)]
+    return [
+        Shot(prompts[number * max(1, len(prompts) // count) % len(prompts)], seed + number) for number in range(count)
+    ]
