@@ -39,6 +39,9 @@ CUTS = {"mean": above_mean, "otsu": above_otsu}
 
 ON_POSITIVE = When(halves=POSITIVE)
 
+STRONGEST = 2.0
+"""More than 1 is for styles: what the other words of a prompt took over from the style's is not in the difference."""
+
 FARTHEST = 64
 """Tokens by which a mask can grow or fade."""
 
@@ -49,7 +52,7 @@ class Replacement:
 
     feature_set: FeatureSet
     strength: float = 1.0
-    """0 to 1; 0 is off."""
+    """0 to `STRONGEST`; 0 is off."""
 
     sensitivity: float = 1.0
     """Above 0. The share of marked tokens that opens a gate is the detector's divided by this: 2 opens at half."""
@@ -73,8 +76,8 @@ class Replacement:
         for name, value, choices in (("place", self.place, PLACES), ("cut", self.cut, tuple(CUTS))):
             if value not in choices:
                 raise SaeuronError(f"Unknown {name} {value!r}; choose one of {', '.join(choices)}.")
-        if not is_finite_number(self.strength) or not 0 <= self.strength <= 1:
-            raise SaeuronError(f"The strength must be from 0 to 1, found {self.strength}.")
+        if not is_finite_number(self.strength) or not 0 <= self.strength <= STRONGEST:
+            raise SaeuronError(f"The strength must be from 0 to {STRONGEST:g}, found {self.strength}.")
         if not is_finite_number(self.sensitivity) or self.sensitivity <= 0:
             raise SaeuronError(f"The sensitivity must be a finite number above 0, found {self.sensitivity}.")
         for name, tokens in (("growth", self.growth), ("feather", self.feather)):

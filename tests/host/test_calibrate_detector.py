@@ -10,6 +10,7 @@ import pytest
 from saeuron.miniature.architecture import DECISIVE
 from saeuron.miniature.loading import PROMPTS_FOLDER
 from support.host_graph import Shot, sample
+from support.host_graph import replace as replace_concept
 from tools.miniature.build_feature_sets import load_feature_set, load_sae
 from tools.pack import pack
 
@@ -32,20 +33,48 @@ def detect(miniature: Any, sae: Any, feature_set: Any, prompts: str = CATS, pict
     return node.execute(model, clip, sae, feature_set, prompts, pictures, **{**SETTINGS, **changes}).result
 
 
-def test_cats_are_found_by_their_word(miniature, at_decisive):
+def test_cats_are_found_by_their_word_and_in_pictures(miniature, at_decisive):
     cats = load_feature_set("cats", HOOKPOINT)
-    found, text = detect(miniature, at_decisive, replace(cats, detector=replace(cats.detector, reads="")))
-    assert found.detector.reads == "word" and "reads the word" in text
+    found, text = detect(
+        miniature, at_decisive, replace(cats, detector=replace(cats.detector, reads="", pictures=None))
+    )
+    assert found.detector.reads == "both" and "reads word and picture" in text
     assert "4 of 4 prompts that name it" in text
-    assert replace(found.detector, reads="") == replace(cats.detector, reads="")
-    assert replace(found, detector=cats.detector) == cats
+    assert found.detector.pictures.true_positives[1] == found.detector.pictures.false_positives[1] == 4
+    unlearned = replace(found.detector, reads=cats.detector.reads, pictures=cats.detector.pictures)
+    assert replace(found, detector=unlearned) == cats, "only what was learned has changed"
+
+
+def test_where_the_picture_can_not_be_seen_the_word_alone_is_read(miniature, sae):
+    """At the published hookpoint of the miniature."""
+    found, text = detect(miniature, sae, load_feature_set("cats", sae.identity.hookpoint))
+    assert found.detector.reads == "word" and "reads the word" in text
 
 
 @pytest.mark.parametrize("sampler", ["dpmpp_2s_ancestral", "heun"])
 def test_samplers_that_call_twice_in_a_step_and_cfg(miniature, at_decisive, sampler):
     cats = load_feature_set("cats", HOOKPOINT)
     found, _ = detect(miniature, at_decisive, cats, pictures=2, sampler_name=sampler, cfg=2.0)
-    assert found.detector.reads == "word"
+    assert found.detector.reads == "both"
+
+
+def test_runs_that_begin_from_a_picture_are_judged_by_the_gate_that_was_learned(miniature, at_decisive):
+    from nodes import KSampler
+
+    model, clip, _ = miniature
+    cats = load_feature_set("cats", HOOKPOINT)
+    cats = replace(cats, detector=replace(cats.detector, reads="", pictures=None))
+    learned, _ = detect(miniature, at_decisive, cats, pictures=8)
+    drawn = {"samples": sample(miniature, model, Shot(steps=4, batch=4, width=192, height=192))}
+    texts = [clip.encode_from_tokens_scheduled(clip.tokenize(text)) for text in ("a picture", "")]
+
+    def again(on: Any) -> Any:
+        return KSampler().sample(on, 6, 2, 1.0, "euler", "sgm_uniform", *texts, drawn, 0.5)[0]["samples"]
+
+    plain = again(model)
+    edited = [again(replace_concept(model, clip, at_decisive, each, "a cat", "a dog")) for each in (cats, learned)]
+    before, after = (sum(not each.equal(own) for each, own in zip(found, plain, strict=True)) for found in edited)
+    assert after == 4 > before
 
 
 def test_a_set_of_another_thing_reads_nothing_of_cats(miniature, at_decisive):

@@ -223,7 +223,7 @@ def test_answers_of_layers_count_alike_whatever_their_size_and_scale() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"strength": -0.1}, {"strength": 1.1}, {"strength": float("nan")}, {"sensitivity": 0.0},
+        {"strength": -0.1}, {"strength": 2.1}, {"strength": float("nan")}, {"sensitivity": 0.0},
         {"sensitivity": float("inf")}, {"growth": -1}, {"growth": 1.5}, {"growth": 65}, {"feather": -1},
         {"place": "somewhere"}, {"cut": "median"}, {"region": torch.ones(4, 4)},
     ],
