@@ -164,7 +164,7 @@ class Detector:
                 raise SaeuronError(f"The detector's pictures must be an object, found {brief(known['pictures'])}.")
             own = _own_fields(PictureGate, known["pictures"])
             if lacking := sorted(PictureGate.__dataclass_fields__.keys() - own.keys()):
-                raise SaeuronError(f"The detector's pictures lack {' and '.join(lacking)}.")
+                raise SaeuronError(f"The detector's pictures lack {', '.join(lacking)}.")
             known["pictures"] = PictureGate(**own)
         return cls(**known)
 

@@ -21,9 +21,9 @@ from saeuron.features.calibration import (
     choose_gate,
     most_accurate_gate,
 )
-from saeuron.features.detector import DEFAULT, Detector, gate_open, marked_share, marked_tokens
+from saeuron.features.detector import DEFAULT, Detector, PictureGate, gate_open, marked_share, marked_tokens
 from saeuron.features.feature_set import Feature, FeatureSet, FeatureStep
-from saeuron.features.reading import read_pictures
+from saeuron.features.reading import learn_pictures, read_pictures
 from saeuron.features.selection import SelectionSettings, select_features
 from saeuron.features.statistics import ActivationStatistics
 from saeuron.figures.tables import feature_set_table
@@ -256,3 +256,36 @@ def test_what_it_reads_is_told_by_its_own_gate_and_step() -> None:
 def test_what_it_reads_needs_pictures_of_each_kind() -> None:
     with pytest.raises(SaeuronError, match="found 2, 0 and 1"):
         read_pictures(CATS, images(1, 1), [], images(0), 14.6, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("sigma", "gate"), [(14.6, 0.25), (80.0, 0.25), (9.0, 0.25), (3.0, 0.02), (1.6, 0.02), (0.1, 0.02)]
+)
+def test_a_run_has_the_gate_of_the_nearer_noise_level(sigma: float, gate: float) -> None:
+    """Nearer by ratio: the two levels are 14.6 and 1.6, and the middle between them 4.8."""
+    detector = Detector(gate=0.25, sigma=14.6, pictures=PictureGate(1.6, 0.02, (1, 1), (0, 1)))
+    assert detector.gate_at(sigma) == gate
+    assert replace(detector, pictures=None).gate_at(sigma) == replace(detector, sigma=None).gate_at(sigma) == 0.25
+
+
+def test_the_gate_for_pictures_is_learned_from_pictures() -> None:
+    found, reading = learn_pictures(CATS, images(9, 9), images(3, 4, 5, 6), images(0, 0, 1, 1), 14.6, 3.0)
+    assert found.detector is not None and found.detector.pictures is not None
+    assert reading.pictures == found.detector.pictures.true_positives == (4, 4)
+    assert reading.others == found.detector.pictures.false_positives == (0, 4)
+    assert found.detector.reads == reading.reads == "both"
+    assert 1 / TOKENS <= found.detector.gate_at(3.0) < 3 / TOKENS
+    assert found.detector.gate_at(14.6) == CATS.detector_or_default.gate
+    assert replace(found, detector=CATS.detector) == CATS
+
+
+def test_a_gate_for_pictures_that_can_not_tell_is_judged_on_pictures_that_it_did_not_learn_from() -> None:
+    found, reading = learn_pictures(CATS, images(9, 9), images(1, 5, 1, 5), images(5, 1, 5, 1), 14.6, 3.0)
+    assert found.detector is not None and reading.reads != "both"
+    (right, pictures), (wrong, others) = reading.pictures, reading.others
+    assert right / pictures - wrong / others <= 0.5
+
+
+def test_a_gate_for_pictures_needs_two_of_each_kind() -> None:
+    with pytest.raises(SaeuronError, match="at least 2 pictures"):
+        learn_pictures(CATS, images(9), images(5), images(0, 0), 14.6, 3.0)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from saeuron.errors import SaeuronError
-from saeuron.features.detector import DEFAULT, Detector
+from saeuron.features.detector import DEFAULT, Detector, PictureGate
 from saeuron.features.feature_set import Feature, FeatureSet, FeatureStep
 from support.codes import SAE
 
@@ -28,6 +28,20 @@ def test_detector_is_read_and_written() -> None:
         "false_positives": [1, 60], "auc": 0.99, "reads": "word",
     }  # fmt: skip
     assert FeatureSet.from_json(text).detector_or_default == DETECTING.detector
+
+
+PICTURES = PictureGate(1.6, 0.02, (19, 20), (3, 400))
+
+
+def test_the_gate_for_pictures_is_read_and_written() -> None:
+    assert DETECTING.detector is not None
+    both = replace(DETECTING, detector=replace(DETECTING.detector, pictures=PICTURES))
+    text = both.to_json()
+    assert json.loads(text)["detector"]["pictures"] == {
+        "sigma": 1.6, "gate": 0.02, "true_positives": [19, 20], "false_positives": [3, 400],
+    }  # fmt: skip
+    assert FeatureSet.from_json(text) == both
+    assert "in pictures 19 of 20, by mistake 3 of 400" in both.detector_or_default.describe()
 
 
 def test_without_a_detector_the_default_counts() -> None:
@@ -63,6 +77,22 @@ WRONG = {
         }.items()
         for value in values
     },
+}
+
+
+GATE = {"sigma": 1.6, "gate": 0.02, "true_positives": [19, 20], "false_positives": [3, 400]}
+WRONG |= {
+    f"pictures {what}": (document(detector={"at_least": 2, "gate": 0.05, "pictures": pictures}), message)
+    for what, pictures, message in (
+        ("a list", [3], "pictures must be an object, found [3]"),
+        ("null", None, "pictures must be an object, found None"),
+        ("empty", {}, "pictures lack false_positives, gate, sigma, true_positives"),
+        ("without a gate", {name: value for name, value in GATE.items() if name != "gate"}, "pictures lack gate"),
+        ("at noise 0", {**GATE, "sigma": 0}, "picture sigma must be a noise level above 0"),
+        ("a gate above 1", {**GATE, "gate": 1.5}, "picture gate must be a number from 0 to 1"),
+        ("more than all", {**GATE, "true_positives": [21, 20]}, "picture true_positives must be two counts"),
+        ("null counts", {**GATE, "false_positives": None}, "picture false_positives must be two counts"),
+    )
 }
 
 
