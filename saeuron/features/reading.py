@@ -39,8 +39,7 @@ class Reading(NamedTuple):
         pictures and closed on the others, with a balanced accuracy of at least `TELLS_APART`. A gate that opens on all
         of them reads neither.
         """
-        spared = 1 - _share(self.others)
-        word, picture = ((_share(open_) + spared) / 2 >= TELLS_APART for open_ in (self.prompts, self.pictures))
+        word, picture = (_tells_apart(opened, self.others) for opened in (self.prompts, self.pictures))
         return {(True, True): "both", (True, False): "word", (False, True): "picture"}.get((word, picture), "")
 
     def describe(self) -> str:
@@ -53,8 +52,8 @@ class Reading(NamedTuple):
         return "\n".join(f"{opened} of {count} {name} open the gate" for name, (opened, count) in kinds)
 
 
-def _share(counts: tuple[int, int]) -> float:
-    return counts[0] / counts[1]
+def _tells_apart(found: tuple[int, int], mistaken: tuple[int, int]) -> bool:
+    return (found[0] / found[1] + 1 - mistaken[0] / mistaken[1]) / 2 >= TELLS_APART
 
 
 def read_pictures(
@@ -84,18 +83,23 @@ def learn_pictures(
     first_sigma: float,
     noised_sigma: float,
 ) -> tuple[FeatureSet, Reading]:
-    """`feature_set` with a gate of its own for runs that begin from a picture, and with what it reads by that.
+    """`feature_set` with a gate of its own for runs that begin from a picture, and with what it reads.
 
-    The arguments are those of `read_pictures`. The reading is cross-validated: each noised picture is judged by a gate
-    that was learned from other ones. Errors: `SaeuronError` if there are fewer than two noised pictures of a kind.
+    The arguments are those of `read_pictures`. The gate is cross-validated: each noised picture is judged by one that
+    was learned from the others. If that does not tell the two kinds apart, no gate is learned, and those runs have the
+    gate of all others. Errors: `SaeuronError` if there are fewer than two noised pictures of a kind.
     """
     by_word, of_concept, of_others = _shares(feature_set, prompts, pictures, others, first_sigma, noised_sigma)
     if min(len(of_concept), len(of_others)) < 2:
         raise SaeuronError("To learn a gate it takes at least 2 pictures of the concept and 2 of other things.")
     detector = feature_set.detector_or_default
-    validated = cross_validated(of_concept, of_others, most_accurate_gate)
-    reading = Reading(_opened(by_word, detector.gate), *validated)
-    gate = PictureGate(noised_sigma, most_accurate_gate(of_concept, of_others), *validated)
+    found, mistaken = cross_validated(of_concept, of_others, most_accurate_gate)
+    gate = None
+    if _tells_apart(found, mistaken):
+        gate = PictureGate(noised_sigma, most_accurate_gate(of_concept, of_others), found, mistaken)
+    else:
+        found, mistaken = _opened(of_concept, detector.gate), _opened(of_others, detector.gate)
+    reading = Reading(_opened(by_word, detector.gate), found, mistaken)
     learned = replace(detector, sigma=detector.sigma or first_sigma, reads=reading.reads, pictures=gate)
     return replace(feature_set, detector=learned), reading
 
