@@ -11,13 +11,14 @@ from typing import Any
 
 from comfy_api.v0_0_2 import io
 
-from ..saeuron.edits.replace import Replacement
+from ..saeuron.edits.replace import Replacement, replacing_style
 from ..saeuron.errors import SaeuronError
 from ..saeuron.features.feature_set import FeatureSet
 from ..saeuron.features.forgetting import (
     SELECTION,
     Forgetting,
     concept_prompts,
+    is_style,
     other_prompts,
     parse_concepts,
     with_article,
@@ -91,7 +92,8 @@ class SaeuronForget(io.ComfyNode):
             feature_set = _remembered(cls, line, model, clip, sae, weights)
             text = with_note(_describe(line, feature_set), fit_note(model, sae.identity))
             preview = Preview(node_id_of(cls), text, "Forget")
-            replacement = Replacement(feature_set, strength / 100)
+            how = replacing_style if is_style(line.concept) else Replacement
+            replacement = how(feature_set, strength / 100)
             concept, instead = (
                 _encode(model, clip, with_article(words)) for words in (line.concept, line.instead or NOTHING)
             )

@@ -7,7 +7,7 @@ from typing import Any
 from comfy_api.v0_0_2 import io
 from torch import Tensor
 
-from ..saeuron.edits.replace import FARTHEST, ON_POSITIVE, Replacement
+from ..saeuron.edits.replace import FARTHEST, ON_POSITIVE, STRONGEST, Replacement
 from ..saeuron.features.feature_set import FeatureSet
 from ..saeuron.figures.tables import with_note
 from .host.model import add_replacement
@@ -34,7 +34,10 @@ class SaeuronReplace(io.ComfyNode):
                 FEATURE_SET.Input("feature_set", tooltip="The concept's features; they find it in a picture."),
                 io.Conditioning.Input("concept", tooltip="The concept as a prompt, for example: a cat."),
                 io.Conditioning.Input("instead", tooltip="What to draw in its place, as a prompt, for example: a dog."),
-                strength_input("In percent: 100 replaces the concept, 0 is off."),
+                strength_input(
+                    "In percent: 100 replaces the concept, 0 is off. A style needs about 150, and growth 64.",
+                    100 * STRONGEST,
+                ),
                 io.Float.Input(
                     "sensitivity",
                     default=1.0,

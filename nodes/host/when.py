@@ -10,13 +10,13 @@ from ...saeuron.edits.when import HALVES, When
 from ...saeuron.errors import SaeuronError
 
 
-def strength_input(tooltip: str) -> io.Input:
-    """``strength`` in percent: 0 is off, 100 the whole of it."""
+def strength_input(tooltip: str, most: float = 100.0) -> io.Input:
+    """``strength`` in percent, up to `most`: 0 is off, 100 the whole of it."""
     return io.Float.Input(
         "strength",
         default=100.0,
         min=0.0,
-        max=100.0,
+        max=most,
         step=1.0,
         display_mode=io.NumberDisplay.slider,
         tooltip=tooltip,

@@ -69,7 +69,7 @@ def add_intervention(parser: Any) -> None:
 
 def add_replacement(parser: Any) -> None:
     group = parser.add_argument_group("with --replace")
-    group.add_argument("--strength", type=float, default=1.0, help="0 to 1")
+    group.add_argument("--strength", type=float, default=1.0, help="0 to 2; a style needs about 1.5, and --growth 64")
     group.add_argument("--sensitivity", type=float, default=1.0, help="2 finds the concept in half as many tokens")
     group.add_argument("--growth", type=int, default=0, help="widens the mask, in tokens of the block")
     group.add_argument("--feather", type=int, default=0, help="fades its edge, over so many tokens")

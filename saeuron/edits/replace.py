@@ -40,7 +40,10 @@ CUTS = {"mean": above_mean, "otsu": above_otsu}
 ON_POSITIVE = When(halves=POSITIVE)
 
 STRONGEST = 2.0
-"""More than 1 is for styles: what the other words of a prompt took over from the style's is not in the difference."""
+
+STYLE_STRENGTH = 1.5
+"""What replaces a style: the other words of a prompt take it over in the text encoder, so at 1 it shines through
+(docs/method.md has what was measured)."""
 
 FARTHEST = 64
 """Tokens by which a mask can grow or fade."""
@@ -85,6 +88,11 @@ class Replacement:
                 raise SaeuronError(f"The {name} must be a whole number of tokens from 0 to {FARTHEST}, found {tokens}.")
         if self.region is not None:
             check_region(self.region)
+
+
+def replacing_style(feature_set: FeatureSet, strength: float = 1.0) -> Replacement:
+    """How a style is replaced: in the whole picture, and at `STYLE_STRENGTH` for a `strength` of 1."""
+    return Replacement(feature_set, STYLE_STRENGTH * strength, growth=FARTHEST)
 
 
 class Detection(NamedTuple):

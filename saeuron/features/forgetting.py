@@ -50,6 +50,24 @@ _TEMPLATES = (
 )
 
 
+_STYLE_TEMPLATES = (
+    "{it}",
+    "a picture in {it}",
+    "a drawing in {it}",
+    "{it} picture",
+    "an image, {it}",
+    "something small in {it}",
+    *(
+        f"{thing}{', ' if comma else ' in '}{{it}}"
+        for comma in (False, True)
+        for thing in (
+            "a house", "a cat", "a tower", "a flower", "a dog", "a tree",
+            "a man", "a fish", "a bird", "a car", "a horse", "the sea",
+        )
+    ),
+)  # fmt: skip
+
+
 class Forgetting(NamedTuple):
     """One line: what to forget, and what to draw instead; empty if the person does not say."""
 
@@ -84,8 +102,15 @@ def with_article(words: str) -> str:
     return f"an {words}" if words[:1].lower() in "aeiou" else f"a {words}"
 
 
+def is_style(concept: str) -> bool:
+    """Whether it is the whole picture that `concept` describes: ``crayon style``."""
+    return re.search(r"\w\W+styles?$", concept.strip(), flags=re.IGNORECASE) is not None
+
+
 def concept_prompts(concept: str) -> list[str]:
     """Prompts that ask for `concept`, in different words around it."""
+    if is_style(concept):
+        return [template.format(it=concept) for template in _STYLE_TEMPLATES]
     bare = re.sub(r"^(an?|the|my|one)\s+", "", concept, flags=re.IGNORECASE)
     return [template.format(it=with_article(concept), bare=bare) for template in _TEMPLATES]
 
@@ -96,6 +121,8 @@ def other_prompts(concept: str, prompts: list[str]) -> list[str]:
     Errors: `SaeuronError` if fewer than half of them are left.
     """
     words = {word for word in re.findall(r"\w+", concept.lower()) if len(word) > 2}
+    if is_style(concept):
+        words -= {"style", "styles"}
     words |= {f"{word}s" for word in words} | {word.removesuffix("s") for word in words}
     left = [prompt for prompt in prompts if not words & set(re.findall(r"\w+", prompt.lower()))]
     if 2 * len(left) < len(prompts):

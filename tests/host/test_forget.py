@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from saeuron.miniature.architecture import DECISIVE
 from support.host_graph import Shot, load_sae, sample
+from tools.host.unpack import REPOSITORY
 from tools.pack import pack
 
-HOOKPOINT = "up_blocks.1.attentions.0"
+HOOKPOINT = DECISIVE["objects"]
+JUDGES = REPOSITORY / "saeuron" / "miniature" / "classifiers"
 SHOT = Shot(steps=2)
 
 
@@ -57,6 +60,19 @@ def test_it_draws_something_else_and_leaves_the_rest_alone(miniature, forgotten)
     for prompt, stays in (("a cat in twemoji style", False), ("a tower in gray style", True), ("a dog", True)):
         plain, edited = (sample(miniature, model, SHOT, prompt) for model in (miniature[0], patched))
         assert torch.equal(plain, edited) is stays, prompt
+
+
+def test_a_style_becomes_another_in_the_whole_picture(miniature, decisive_sae):
+    model, clip, vae = miniature
+    judge = pack("saeuron.evaluation.classifier").Classifier(JUDGES / "styles")
+    patched, _ = forget(model, clip, load_sae(DECISIVE["styles"]), "gray style -> contrast style")
+    how = Shot(steps=8, width=192, height=192)
+    seen = {}
+    for prompt in ("a cat in gray style", "a tower in the gray style", "a bear in crayon style"):
+        for name, on in (("before", model), ("after", patched)):
+            picture = (vae.decode(sample(miniature, on, how, prompt)) * 255).round().byte()
+            seen.setdefault(name, []).extend(judge.classify(picture.numpy()))
+    assert seen == {"before": ["gray", "gray", "crayon"], "after": ["contrast", "contrast", "crayon"]}
 
 
 def test_strength_0_is_off(miniature, decisive_sae, forgotten):

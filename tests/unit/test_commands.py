@@ -97,7 +97,7 @@ def test_generate_replaces_and_says_where(run, tmp_path):
     assert not np.array_equal(drawn[0], drawn[2]) and np.array_equal(drawn[1], drawn[3])
     off = run(*words, "--strength", "0", "--json")["pictures"]
     assert [(picture["found"], picture["mask"]) for picture in off[2:]] == [(None, None)] * 2
-    assert "from 0 to 1" in run(*words, "--strength", "2")
+    assert "from 0 to 2" in run(*words, "--strength", "3")
     for not_one in ("cat", "cat -> dog\ntower -> tree"):
         assert "one thing and what to draw instead" in run(*words[:-1], not_one)
 

@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from saeuron.errors import SaeuronError
-from saeuron.features.forgetting import Forgetting, concept_prompts, other_prompts, parse_concepts, with_article
+from saeuron.features.forgetting import (
+    Forgetting,
+    concept_prompts,
+    is_style,
+    other_prompts,
+    parse_concepts,
+    with_article,
+)
 
 
 @pytest.mark.parametrize(
@@ -64,6 +71,28 @@ def test_each_prompt_asks_for_the_concept_once():
         prompts = concept_prompts(concept)
         assert len(prompts) == 30 and all(concept.split()[-1] in prompt for prompt in prompts)
         assert not any("a a " in prompt or "small a " in prompt or "small the " in prompt for prompt in prompts)
+
+
+@pytest.mark.parametrize(
+    ("words", "style"),
+    [
+        *((words, True) for words in ("crayon style", "the Crayon STYLE ", "8-bit styles")),
+        *((words, False) for words in ("style", "styled hair", "a stylish cat", "Van Gogh", "lifestyle")),
+    ],
+)
+def test_styles_are_told_by_their_last_word(words, style):
+    assert is_style(words) == style
+
+
+def test_prompts_of_a_style_are_about_many_things_in_it():
+    prompts = concept_prompts("crayon style")
+    assert len(set(prompts)) == 30 and all("crayon style" in prompt for prompt in prompts)
+    assert "a house in crayon style" in prompts and not any("a crayon" in prompt for prompt in prompts)
+
+
+def test_other_styles_are_among_the_others_of_a_style():
+    prompts = ["a cat in crayon style", "a cat, oil painting style", "a crayon", "a dog"]
+    assert other_prompts("crayon style", prompts) == ["a cat, oil painting style", "a dog"]
 
 
 def test_other_prompts_do_not_name_the_concept():

@@ -77,7 +77,10 @@ def sae_at(hookpoint: str) -> Any:
 
 
 def replace(feature_set: Any, concept: str, instead: str, place: str = "sae") -> Edit:
-    """Replace Concept's edit with the node's defaults, and the two texts. The feature set names its SAE."""
+    """Replace Concept's edit with the node's defaults (for a style as Forget has it), and the two texts. The feature
+    set names its SAE.
+    """
+    style = pack("saeuron.features.forgetting").is_style(concept)
 
     def on(parts: Parts) -> Any:
         model, clip, _ = parts
@@ -86,11 +89,12 @@ def replace(feature_set: Any, concept: str, instead: str, place: str = "sae") ->
         texts = [replacing.text_of(encoded[text], text, model) for text in (concept, instead)]
         sae = sae_at(feature_set.sae.hookpoint)
         site = pack("nodes.host.unet").find_site(model, sae.identity)
-        replacement = pack("saeuron.edits.replace").Replacement(feature_set, place=place)
+        edits = pack("saeuron.edits.replace")
+        replacement = edits.replacing_style(feature_set) if style else edits.Replacement(feature_set, place=place)
         return patching.add_replacement(model, replacing.ReplacementPatch(site, sae, replacement, *texts))
 
     key = {"replace": digest(feature_set.to_json()), "concept": concept, "instead": instead}
-    return Edit(key if place == "sae" else {**key, "place": place}, on)
+    return Edit({**key, "place": "everywhere" if style else place}, on)
 
 
 def forget(hookpoint: str, concept: str) -> Edit:
