@@ -91,7 +91,6 @@ SHORT = Scale(
     (2.0,),
     (5.0,),
     10,
-    thorough=False,
 )
 QUICK = Scale(
     (Concept("objects", "cats"), Concept("styles", "crayon")),
