@@ -24,6 +24,7 @@ help:
 	@echo "make pictures  the pictures of README and help pages, icon and banner"
 	@echo "make serve   ComfyUI with this pack in a browser (ARGS='--port 8200' for another port)"
 	@echo "make test    the tests of every contract, some minutes (TIER=unit, or host, live, browser; ARGS='-k name' for some)"
+	@echo "make test HOST=0.33.0   the same on a newer ComfyUI, where its archive lies in ../shared/hosts (FRONT_END=1.58.1: its front end)"
 	@echo "make test-slow  the rest: full size, compilers, every template, other servers, notebook, installing"
 	@echo "make soak    the long tests, into docs/reliability.md; a quarter of an hour (ARGS='kills --cases 20' for a part)"
 	@echo "make lint    ruff and mypy"
@@ -59,11 +60,22 @@ pictures: setup
 serve: setup
 	$(VENV_PYTHON) -m tools.host.serve $(ARGS)
 
+# Another ComfyUI than the one in .host: HOST=0.33.0, in an environment of its own. Another front end: FRONT_END=1.58.1.
+ifdef HOST
+TIER ?= host live browser
+TEST_PYTHON = $(VENV_PYTHON) -m tools.host.newer $(HOST)
+else
+TEST_PYTHON = $(VENV_PYTHON)
+endif
+ifdef FRONT_END
+export FRONT_END
+endif
+
 # Folders of tests/. They are named because the root __init__.py, which ComfyUI needs, trips pytest up (see
 # tests/pytest.ini).
 TIER ?= unit host live browser
 test: setup
-	$(VENV_PYTHON) -m pytest $(TIER:%=tests/%) $(ARGS)
+	$(TEST_PYTHON) -m pytest $(TIER:%=tests/%) $(ARGS)
 
 test-slow: setup
 	$(VENV_PYTHON) -m pytest tests/slow $(ARGS)

@@ -13,6 +13,7 @@ from ..saeuron.evaluation.metrics import accuracy, unlearning_accuracy
 from ..saeuron.evaluation.reports import retain_report, unlearning_report
 from ..saeuron.prompts import parse_prompts
 from .host.folders import find_classifier, fingerprint, list_classifiers
+from .host.patchers import patcher_for
 from .host.pictures import to_pixels
 from .host.runs import show_text
 from .host.sockets import CLASSIFIER, EVALUATION, HostedClassifier
@@ -49,15 +50,8 @@ class SaeuronLoadClassifier(io.ComfyNode):
 
     @classmethod
     def execute(cls, classifier_name: str) -> io.NodeOutput:
-        import comfy.model_management
-        import comfy.model_patcher
-
         classifier = Classifier(find_classifier(classifier_name))
-        patcher = comfy.model_patcher.ModelPatcher(
-            classifier.module,
-            load_device=comfy.model_management.get_torch_device(),
-            offload_device=comfy.model_management.unet_offload_device(),
-        )
+        patcher = patcher_for(classifier.module, whole=True)
         text = f"{len(classifier.labels)} labels: {', '.join(classifier.labels)}"
         return io.NodeOutput(HostedClassifier(patcher, classifier), ui=show_text(cls, text))
 

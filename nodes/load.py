@@ -7,12 +7,13 @@ from typing import Any
 from comfy_api.v0_0_2 import io
 
 from ..saeuron.sae.base_models import BASE_MODELS
-from ..saeuron.sae.files import Placement, load_sae
+from ..saeuron.sae.files import Placement
 from ..saeuron.sae.hookpoints import FAMILIES, canonical_name, hookpoints_of
 from ..saeuron.sae.labels import labels_path, read_labels
 from ..saeuron.sae.model import KINDS
 from .host.folders import find_sae, fingerprint_sae, list_saes
-from .host.sockets import CATEGORY, SAE, HostedSAE
+from .host.patchers import host_sae
+from .host.sockets import CATEGORY, SAE
 
 FROM_FILE = "from file"
 
@@ -58,25 +59,16 @@ class SaeuronLoadSAE(io.ComfyNode):
 
     @classmethod
     def execute(cls, sae_name: str, hookpoint: str, kind: str, base_model: str) -> io.NodeOutput:
-        import comfy.model_management
-        import comfy.model_patcher
-        import comfy.ops
-
         chosen = {
             "hookpoint": canonical_name(hookpoint) if hookpoint != FROM_FILE else "",
             "kind": kind if kind != FROM_FILE else "",
             "base_model": base_model if base_model != FROM_FILE else "",
         }
         path = find_sae(sae_name)
-        loaded = load_sae(path, Placement(**chosen), operations=comfy.ops.manual_cast)
         labels = labels_path(path)
-        patcher = comfy.model_patcher.ModelPatcher(
-            loaded.sae,
-            load_device=comfy.model_management.get_torch_device(),
-            offload_device=comfy.model_management.unet_offload_device(),
-        )
-        known = read_labels(labels, loaded.identity.n) if labels else {}
-        return io.NodeOutput(HostedSAE(patcher, loaded.identity, known))
+        hosted = host_sae(path, Placement(**chosen))
+        known = read_labels(labels, hosted.identity.n) if labels else {}
+        return io.NodeOutput(hosted._replace(labels=known))
 
 
 class SaeuronLoadMiniature(io.ComfyNode):

@@ -71,8 +71,12 @@ class Conditionings:
         return rows, unknown
 
     def _picture(self, picture: int, pictures: int, window: Any) -> int | None:
-        if window is not None and window.dim == 0 and len(window.index_list) == pictures:
-            return int(window.index_list[picture])
+        if window is not None and window.dim == 0:
+            # Newer hosts draw the picture before the window once more with it, and leave out what comes of it.
+            before = getattr(window, "causal_anchor_index", None)
+            shown = window.index_list if before is None or before < 0 else [before, *window.index_list]
+            if len(shown) == pictures:
+                return int(shown[picture])
         return picture if pictures == self.pictures else None
 
     def own(self, uuids: Sequence[Any]) -> bool:

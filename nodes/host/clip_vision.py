@@ -13,6 +13,8 @@ import comfy.clip_vision
 from ...saeuron.errors import SaeuronError
 from ...saeuron.files import read_safetensors
 
+PROJECTION = "visual_projection.weight"
+
 
 def load_clip_vision(folder: Path) -> comfy.clip_vision.ClipVisionModel:
     """From a folder to which transformers saved a ``CLIPVisionModelWithProjection``, with two layers or more.
@@ -28,6 +30,8 @@ def load_clip_vision(folder: Path) -> comfy.clip_vision.ClipVisionModel:
         missing, unexpected = clip.load_sd(weights)
     except (KeyError, RuntimeError, TypeError) as error:
         raise SaeuronError(f"The CLIP in {folder.name!r} does not fit the host's: {str(error)[:300]}") from error
+    if PROJECTION not in weights and PROJECTION not in missing:
+        missing = [*missing, PROJECTION]  # newer hosts do without it, and their embeddings are no CLIP embeddings then
     if missing or unexpected:
         raise SaeuronError(
             f"The weights of the CLIP in {folder.name!r} do not fit its config.json: "

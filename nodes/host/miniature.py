@@ -16,6 +16,7 @@ import torch
 
 from ...saeuron.miniature.architecture import TEXT_CONFIG, TEXT_WIDTH, UNET_CONFIG
 from ...saeuron.miniature.loading import load_preview, load_weights
+from .patchers import made_again_by, patcher_for
 
 
 class MiniatureLatents(comfy.latent_formats.SDXL):
@@ -66,10 +67,12 @@ def load_miniature() -> tuple[Any, comfy.sd.CLIP, comfy.sd.VAE]:
 def _load_vae() -> comfy.sd.VAE:
     vae = comfy.sd.VAE(sd=load_weights("autoencoder"))
     vae.first_stage_model.to(memory_format=torch.channels_last)  # half the time on a CPU
+    # What is copied is the patcher's model alone, so that the kind of patcher is of no account here.
+    made_again_by(vae.patcher, lambda disable_dynamic=False: _load_vae().patcher)
     return vae
 
 
-def _load_model() -> comfy.model_patcher.ModelPatcher:
+def _load_model(disable_dynamic: bool = False) -> comfy.model_patcher.ModelPatcher:
     weights = load_weights("unet")
     device = comfy.model_management.get_torch_device()
     parameters = sum(tensor.numel() for tensor in weights.values())
@@ -81,10 +84,11 @@ def _load_model() -> comfy.model_patcher.ModelPatcher:
     offload_device = comfy.model_management.unet_offload_device()
     model = config.get_model({"v_pred": torch.tensor([])}, device=offload_device)
     model.diffusion_model.load_state_dict({name: tensor.to(dtype) for name, tensor in weights.items()})
-    return comfy.model_patcher.ModelPatcher(model, load_device=device, offload_device=offload_device)
+    return made_again_by(patcher_for(model, whole=disable_dynamic), _load_model)
 
 
-def _load_clip() -> comfy.sd.CLIP:
+def _load_clip(**newer: Any) -> comfy.sd.CLIP:
+    """`newer` is what a newer host asks for when it makes one again; an older one never does."""
     import folder_paths
 
     target = comfy.supported_models_base.ClipTarget(MiniatureTokenizerPack, MiniatureTextEncoder)
@@ -93,6 +97,8 @@ def _load_clip() -> comfy.sd.CLIP:
         target,
         embedding_directory=folder_paths.get_folder_paths("embeddings"),
         parameters=sum(tensor.numel() for tensor in weights.values()),
+        **newer,
     )
     clip.cond_stage_model.clip_l.transformer.load_state_dict(weights)
+    made_again_by(clip.patcher, lambda **newer: _load_clip(**newer).patcher)
     return clip

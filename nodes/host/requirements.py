@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import importlib
 
-FLOOR = "0.3.75"  # the oldest ComfyUI that the tests have passed with
+FLOOR = "0.3.75"
+"""The oldest ComfyUI that the tests have passed with: everything in `USED` was seen in it."""
+
+NEWEST = "0.33.0"
+"""The newest one: everything in `USED` and `NEWER` was seen in it."""
 
 # Module -> attributes; a dot leads into a class.
 USED: dict[str, tuple[str, ...]] = {
@@ -63,31 +67,48 @@ USED: dict[str, tuple[str, ...]] = {
     "torch.library": ("custom_op",),
 }
 
+NEWER: dict[str, tuple[str, ...]] = {
+    "comfy.model_patcher": ("CoreModelPatcher", "ModelPatcher.deepclone_multigpu"),
+}
+"""What is used only where the host has it: not in `FLOOR`, seen in `NEWEST`."""
+
 
 def check_host() -> None:
     """Errors: `ImportError` naming what is missing, the host's version, and what to do."""
-    if missing := list(_missing()):
+    missing, broken = _missing()
+    if broken:
+        raise ImportError(
+            f"SAeUron can't use this ComfyUI {_version()}, because parts of it can't be imported: {'; '.join(broken)}. "
+            "Install what ComfyUI's own requirements.txt lists, into the Python that runs it."
+        )
+    if missing:
         raise ImportError(
             f"SAeUron needs ComfyUI {FLOOR} or newer; this is {_version()} and lacks {', '.join(missing)}. "
             "Update ComfyUI, and torch with it; if it is newer than this pack, update the pack, too."
         )
 
 
-def _missing() -> list[str]:
-    missing = []
+def _missing() -> tuple[list[str], list[str]]:
+    """What the host does not have, and which of its modules fail to import something of somebody else's."""
+    missing, broken = [], []
     for module, names in USED.items():
         try:
             loaded = importlib.import_module(module)
-        except ImportError:
-            missing.append(module)
+        except ImportError as error:
+            if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
+                missing.append(module)
+            else:
+                broken.append(f"{module} ({error})")
             continue
-        for name in names:
-            value: object = loaded
-            for part in name.split("."):
-                value = getattr(value, part, _ABSENT)
-            if value is _ABSENT:
-                missing.append(f"{module}.{name}")
-    return missing
+        missing += [f"{module}.{name}" for name in names if not has(loaded, name)]
+    return missing, broken
+
+
+def has(owner: object, name: str) -> bool:
+    """Whether `owner` has the attribute `name`; a dot leads into a class."""
+    for part in name.split("."):
+        owner = getattr(owner, part, _ABSENT)
+    return owner is not _ABSENT
 
 
 _ABSENT = object()

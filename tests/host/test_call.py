@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from support.guiders import basic, cfg, dual, nested_dual, perp_neg
-from support.host_graph import Shot, Spy, sample, steer, unlearn
+from support.host_graph import Shot, Spy, in_context_windows, sample, steer, unlearn
 from support.other_packs import copied, known_arguments_only, one_by_one, reordered, stacked, tiles, wrapped
 from tools.pack import pack
 
@@ -140,13 +140,9 @@ def test_a_mask_is_cut_as_the_host_cuts_the_latent(miniature, sae, texts, resolu
 
 
 def test_each_picture_of_a_context_window_takes_its_own_mask(miniature, sae):
-    from comfy_extras.nodes_context_windows import ContextWindowsManualNode
-
     masks = torch.zeros(5, SIDE, SIDE)
     masks[3] = 1
-    windows = ContextWindowsManualNode.execute(
-        miniature[0], 2, 1, "standard_static", 1, False, "flat", 0
-    ).result[0]  # fmt: skip
+    windows = in_context_windows(miniature[0], length=2, overlap=1)
     # The host compares the noise levels of the pictures with those of the schedule one by one: as many of each.
     shot = Shot(steps=4, batch=5, width=SIDE, height=SIDE)
     plain = sample(miniature, windows, shot)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from support.host_graph import at_every_step
 from tools.pack import pack
 
 SETTINGS = {"sampler_name": "euler", "scheduler": "sgm_uniform", "steps": 2, "cfg": 1.0, "width": 64, "height": 64}
@@ -120,6 +121,7 @@ def test_encoding_has_progress_and_can_be_interrupted(miniature, sae, log, monke
             comfy.model_management.interrupt_current_processing()
 
     monkeypatch.setattr(comfy.utils, "PROGRESS_BAR_HOOK", interrupt_at_the_second)
+    at_every_step(monkeypatch)
     with pytest.raises(comfy.model_management.InterruptProcessingException):
         collect(model, LoggingClip(clip, log), None, sae, None, "\n".join(f"a cat {n}" for n in range(9)))
     assert seen == [(1, 10), (2, 10)] and len(encoded(log)) == 2

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from support.guiders import cfg, dual, nested_dual, perp_neg
+from support.host_graph import in_context_windows
 from support.other_packs import (
     copied,
     known_arguments_only,
@@ -187,11 +188,7 @@ def test_a_prompt_that_appears_late_is_looked_at_then(miniature, cat_to_dog):
 
 def test_each_picture_of_a_context_window_gates_for_itself(miniature, cat_to_dog):
     """The host draws all windows with the same texts, so a mask tells the pictures apart."""
-    from comfy_extras.nodes_context_windows import ContextWindowsManualNode
-
-    windows = ContextWindowsManualNode.execute(
-        miniature[0], 2, 1, "standard_static", 1, False, "flat", 0
-    ).result[0]  # fmt: skip
+    windows = in_context_windows(miniature[0], length=2, overlap=1)
     masks = torch.zeros(5, SIDE, SIDE)
     masks[3] = 1
     how, model = Draw(steps=4, batch=5), cat_to_dog(windows, mask=masks)

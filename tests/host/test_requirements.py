@@ -75,3 +75,30 @@ def test_a_host_that_lacks_something_is_told_what(pack, monkeypatch, used):
     name = "|".join(f"{m}.{n}" if "no_such_module" not in m else m for m, names in used.items() for n in names)
     with pytest.raises(ImportError, match=rf"0\.3\.75 or newer; this is .* lacks ({name}).*Update ComfyUI"):
         requirements().check_host()
+
+
+def test_a_host_that_lacks_a_package_is_told_which(pack, monkeypatch, tmp_path):
+    """Updating ComfyUI would not help."""
+    (tmp_path / "needs_something.py").write_text("import no_such_package")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(requirements(), "USED", {"needs_something": ("x",)})
+    with pytest.raises(ImportError, match=r"No module named 'no_such_package'.*requirements\.txt") as caught:
+        requirements().check_host()
+    assert "or newer" not in str(caught.value)
+
+
+def test_what_is_used_of_newer_hosts_only_is_in_the_newest_and_not_in_the_oldest(pack):
+    import importlib
+
+    from comfyui_version import __version__
+
+    library = requirements()
+    found = {
+        f"{module}.{name}": library.has(importlib.import_module(module), name)
+        for module, names in library.NEWER.items()
+        for name in names
+    }
+    expected = {library.FLOOR: False, library.NEWEST: True}
+    if __version__ not in expected:
+        pytest.skip(f"a host between the two: ComfyUI {__version__}")
+    assert set(found.values()) == {expected[__version__]}

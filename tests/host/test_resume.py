@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from support.codes import TENSORS
-from support.host_graph import load_sae
+from support.host_graph import at_every_step, load_sae
 from tools.pack import pack
 
 PROMPTS = "\n".join(f"a cat number {number}" for number in range(7))
@@ -38,6 +38,7 @@ def host(miniature, monkeypatch) -> Iterator[Host]:
 
     hook = Host()
     monkeypatch.setattr(comfy.utils, "PROGRESS_BAR_HOOK", hook)
+    at_every_step(monkeypatch)
     monkeypatch.setattr(pack("nodes.host.drawing"), "MAX_BATCH", 2)
     yield hook
 

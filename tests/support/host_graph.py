@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -96,6 +97,29 @@ def replace(model: Any, clip: Any, sae: Any, feature_set: Any, concept: str, ins
     texts = (clip.encode_from_tokens_scheduled(clip.tokenize(text)) for text in (concept, instead))
     node = pack("nodes.replace").SaeuronReplace
     return node.execute(model, sae, feature_set, *texts, **{**defaults, **options}).result[0]
+
+
+def in_context_windows(model: Any, length: int, overlap: int) -> Any:
+    """The host's Context Windows (Manual) along the batch; inputs that are not named have their defaults."""
+    from comfy_extras.nodes_context_windows import ContextWindowsManualNode as node
+
+    defaults = {i.id: i.default for i in node.define_schema().inputs if getattr(i, "default", None) is not None}
+    chosen = {
+        "context_length": length,
+        "context_overlap": overlap,
+        "context_schedule": "standard_static",
+        "fuse_method": "flat",
+        "dim": 0,
+    }
+    return node.execute(model, **{**defaults, **chosen}).result[0]
+
+
+def at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Newer hosts move their progress bars ten times a second at most: here, whenever they are told to."""
+    import comfy.utils
+
+    for name in ("PROGRESS_THROTTLE_MIN_INTERVAL", "PROGRESS_THROTTLE_MIN_PERCENT"):
+        monkeypatch.setattr(comfy.utils, name, 0, raising=False)
 
 
 def hooked_blocks(model: Any) -> list[str]:

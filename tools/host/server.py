@@ -24,6 +24,7 @@ from types import TracebackType
 import psutil
 
 from tools.host.client import ComfyClient, Interrupted, ServerError
+from tools.host.front_end import front_end_arguments
 from tools.host.unpack import REPOSITORY, host_path
 
 __all__ = ["ComfyServer", "Interrupted", "ServerError", "host_command", "host_environment", "make_base"]
@@ -46,7 +47,7 @@ def host_command(base: Path, port: int, cpu: bool = True) -> list[str]:
     command = [sys.executable, str(host_path() / "main.py"), "--base-directory", str(base), "--port", str(port)]
     # In a file, because several threads use it: with :memory: every other request logs an exception.
     command += ["--database-url", f"sqlite:///{base / 'user' / 'comfyui.db'}"]
-    command += ["--disable-api-nodes", "--disable-auto-launch"]
+    command += ["--disable-api-nodes", "--disable-auto-launch", *front_end_arguments()]
     return [*command, "--cpu"] if cpu else command
 
 
