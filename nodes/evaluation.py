@@ -45,6 +45,11 @@ class SaeuronLoadClassifier(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, classifier_name: str = "") -> bool:
+        """Newer hosts would refuse a name that is not in the list, without a word about what to do."""
+        return True
+
+    @classmethod
     def fingerprint_inputs(cls, classifier_name: str, **_: Any) -> Any:
         return fingerprint(find_classifier(classifier_name))
 

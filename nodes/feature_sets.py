@@ -125,6 +125,11 @@ class SaeuronLoadFeatureSet(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, feature_set_name: str = "") -> bool:
+        """Newer hosts would refuse a name that is not in the list, without a word about what to do."""
+        return True
+
+    @classmethod
     def fingerprint_inputs(cls, feature_set_name: str, **_: Any) -> Any:
         return None if feature_set_name == PASTED else fingerprint(find_feature_set(feature_set_name))
 

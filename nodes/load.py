@@ -54,6 +54,11 @@ class SaeuronLoadSAE(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, sae_name: str = "") -> bool:
+        """Newer hosts would refuse a name that is not in the list, without a word about what to do."""
+        return True
+
+    @classmethod
     def fingerprint_inputs(cls, sae_name: str, **_: Any) -> Any:
         return fingerprint_sae(find_sae(sae_name))
 

@@ -68,6 +68,22 @@ def test_malformed_values(server: ComfyServer, node: str) -> None:
             assert f"Required input is missing: {name}" in refusal(server, node, without)
 
 
+@pytest.mark.parametrize(
+    ("node", "name", "said"),
+    [
+        ("SaeuronLoadSAE", "sae_name", "models/saes"),
+        ("SaeuronLoadFeatureSet", "feature_set_name", "models/feature_sets"),
+        ("SaeuronLoadClassifier", "classifier_name", "models/classifiers"),
+    ],
+)
+def test_a_file_that_is_not_there_is_told_by_the_node_itself(
+    server: ComfyServer, node: str, name: str, said: str
+) -> None:
+    """The host's own check of lists would say no more than that the value is not in the list."""
+    told = refusal(server, node, {**posted(server, node), name: "not there.json"})
+    assert "SaeuronError: " in told and "not there.json" in told and said in told, told[:600]
+
+
 def test_a_number_of_any_length_is_refused_or_read(server: ComfyServer) -> None:
     """JSON has no limit; Python has."""
     good = posted(server, "SaeuronUnlearn")

@@ -30,6 +30,8 @@ from tools.host.unpack import REPOSITORY, host_path
 __all__ = ["ComfyServer", "Interrupted", "ServerError", "host_command", "host_environment", "make_base"]
 
 PACK_NAME = "ComfyUI-SAeUron"
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+LEVEL = re.compile(r"^\[(DEBUG|INFO|WARNING|ERROR|CRITICAL)\] ?", re.MULTILINE)
 BASE_FOLDERS = ("custom_nodes", "models", "input", "output", "user", "temp")
 
 
@@ -154,8 +156,9 @@ class ComfyServer(ComfyClient):
         return int(psutil.Process(self._process.pid).memory_info().rss)
 
     def log(self) -> str:
-        """Everything that the process has printed so far."""
-        return self.log_path.read_text(encoding="utf-8", errors="replace") if self.log_path.exists() else ""
+        """Everything that the process has printed so far, without the colours and levels that newer hosts print."""
+        text = self.log_path.read_text(encoding="utf-8", errors="replace") if self.log_path.exists() else ""
+        return LEVEL.sub("", COLOUR.sub("", text))
 
     def log_tail(self, lines: int = 40) -> str:
         """The last lines of the log."""
