@@ -60,20 +60,22 @@ pictures: setup
 serve: setup
 	$(VENV_PYTHON) -m tools.host.serve $(ARGS)
 
+# Folders of tests/. They are named because the root __init__.py, which ComfyUI needs, trips pytest up (see
+# tests/pytest.ini).
+TIER ?= unit host live browser
 # Another ComfyUI than the one in .host: HOST=0.33.0, in an environment of its own. Another front end: FRONT_END=1.58.1.
 ifdef HOST
-TIER ?= host live browser
-TEST_PYTHON = $(VENV_PYTHON) -m tools.host.newer $(HOST)
+ifeq ($(origin TIER),file)
+TIER := host live browser
+endif
+TEST_PYTHON := $(VENV_PYTHON) -m tools.host.newer $(HOST)
 else
-TEST_PYTHON = $(VENV_PYTHON)
+TEST_PYTHON := $(VENV_PYTHON)
 endif
 ifdef FRONT_END
 export FRONT_END
 endif
 
-# Folders of tests/. They are named because the root __init__.py, which ComfyUI needs, trips pytest up (see
-# tests/pytest.ini).
-TIER ?= unit host live browser
 test: setup
 	$(TEST_PYTHON) -m pytest $(TIER:%=tests/%) $(ARGS)
 

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tools.host.newer import KNOWN
+
+NEWEST = list(KNOWN)[-1]
 ROOT = Path(__file__).parents[2]
 TESTS = ROOT / "tests"
 FAST = ("unit", "host", "live", "browser")
@@ -31,6 +34,13 @@ def test_make_runs_each_tier() -> None:
     assert "pytest tests/slow " in makefile
     ran_before_a_change_lands = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
     assert {"make lint", "make test", "make test-slow"} <= set(ran_before_a_change_lands)
+    newer = {line for line in ran_before_a_change_lands if "HOST=" in line or "FRONT_END=" in line}
+    assert len(newer) == 3 and f"make test HOST={NEWEST}" in newer
+
+
+def test_the_newest_host_is_known() -> None:
+    requirements = (ROOT / "nodes" / "host" / "requirements.py").read_text(encoding="utf-8")
+    assert f'NEWEST = "{NEWEST}"' in requirements
 
 
 def test_the_tests_that_pages_name_are_there() -> None:

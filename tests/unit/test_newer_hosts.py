@@ -1,0 +1,56 @@
+"""Setting a newer ComfyUI up: what is unpacked is the known file, and without it nothing is run."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tools.host import front_end, newer
+from tools.host.unpack import REPOSITORY, HostError
+
+
+def test_without_the_archive_nothing_is_run_and_it_is_said(monkeypatch, tmp_path, capsys) -> None:
+    monkeypatch.setattr(newer, "ARCHIVES", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["newer", "0.33.0", "-c", "raise SystemExit(3)"])
+    assert newer.main() == 0
+    assert "skipped" in capsys.readouterr().out
+
+
+def test_another_file_of_that_name_is_refused(monkeypatch, tmp_path, capsys) -> None:
+    monkeypatch.setattr(newer, "ARCHIVES", tmp_path / "archives")
+    monkeypatch.setattr(newer, "REPOSITORY", tmp_path)
+    (tmp_path / "archives").mkdir()
+    newer.archive_of("0.33.0").write_bytes(b"something else")
+    monkeypatch.setattr(sys, "argv", ["newer", "0.33.0"])
+    assert newer.main() == 1
+    assert "is not the known file" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["archives"]
+
+
+def test_a_host_that_is_not_known_is_named() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.host.newer", "0.1.0"], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1 and "ComfyUI 0.1.0 is not known" in done.stderr
+
+
+def test_the_front_end_that_the_environment_names_is_served(monkeypatch, tmp_path) -> None:
+    monkeypatch.delenv("FRONT_END", raising=False)
+    assert front_end.front_end_arguments() == []
+    monkeypatch.setattr(front_end, "REPOSITORY", tmp_path)
+    folder = tmp_path / ".host" / "front-end-1.2.3"
+    folder.mkdir(parents=True)
+    (folder / "index.html").touch()
+    monkeypatch.setenv("FRONT_END", "1.2.3")
+    assert front_end.front_end_arguments() == ["--front-end-root", str(folder)]
+
+
+def test_a_front_end_that_can_not_be_had_leaves_nothing_behind(monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr(front_end, "REPOSITORY", tmp_path)
+    monkeypatch.setattr(front_end.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 1))
+    with pytest.raises(HostError, match=r"could not download comfyui-frontend-package 0\.0\.0"):
+        front_end.ensure_front_end("0.0.0")
+    assert list(Path(tmp_path, ".host").iterdir()) == []
