@@ -28,8 +28,7 @@ class Archive(NamedTuple):
 
     sha256: str
     requirements: tuple[str, ...]
-    """Of its own list what our environment has in another version, or not at all. Without torchaudio two files of
-    audio nodes fail to load, which is harmless."""
+    """Of its own list what our environment has in another version, or not at all."""
 
 
 KNOWN = {
@@ -45,6 +44,7 @@ KNOWN = {
             "simpleeval>=1.0,<2",
             "blake3>=1.0,<2",
             "PyOpenGL>=3.1.8,<4",
+            "torchaudio==2.11.0",
         ),
     )
 }
