@@ -39,3 +39,12 @@ def shots_of(prompts: Sequence[str], seeds: int, first_seed: int) -> list[Shot]:
         for number, prompt in enumerate(prompts)
         for seed in range(seeds)
     ]
+
+
+def endless_shot(prompts: Sequence[str], first_seed: int, number: int) -> Shot:
+    """Shot `number` of an endless row in which every prompt comes once, in a shuffled order, before one comes again."""
+    import torch
+
+    round_, place = divmod(number, len(prompts))
+    order = torch.randperm(len(prompts), generator=torch.Generator().manual_seed(round_))
+    return Shot(prompts[int(order[place])], first_seed + number)

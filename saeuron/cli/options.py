@@ -104,23 +104,34 @@ def sae_of(arguments: argparse.Namespace) -> LoadedSAE:
     return load_sae(path, placement_of(arguments))
 
 
-def pipeline_of(arguments: argparse.Namespace, pictures: int) -> Any:
-    """A `ReferencePipeline` with a progress bar over `pictures`."""
+def model_of(arguments: argparse.Namespace) -> Any:
+    """The `DiffusersModel` that ``--model`` names."""
     import torch
 
     from ..reference.miniature import load_miniature
     from ..reference.models import load_sdxl
-    from ..reference.pipeline import ReferencePipeline
+
+    dtype = getattr(torch, arguments.dtype)
+    if arguments.model == MINIATURE:
+        return load_miniature(arguments.device, dtype)
+    return load_sdxl(arguments.model, arguments.device, dtype)
+
+
+def reference_settings(arguments: argparse.Namespace) -> Any:
+    """The `ReferenceSettings` that are asked for."""
     from ..reference.sampling import ReferenceSettings
 
-    settings = ReferenceSettings(
+    return ReferenceSettings(
         arguments.steps, arguments.cfg, arguments.width, arguments.height, arguments.batch, arguments.negative
     )
-    loaded, dtype = sae_of(arguments), getattr(torch, arguments.dtype)
-    if arguments.model == MINIATURE:
-        model = load_miniature(arguments.device, dtype)
-    else:
-        model = load_sdxl(arguments.model, arguments.device, dtype)
+
+
+def pipeline_of(arguments: argparse.Namespace, pictures: int) -> Any:
+    """A `ReferencePipeline` with a progress bar over `pictures`."""
+    from ..reference.pipeline import ReferencePipeline
+
+    settings, loaded = reference_settings(arguments), sae_of(arguments)
+    model = model_of(arguments)
     from tqdm import tqdm  # last: a package that is missing has been asked for by the model's loader
 
     bar = tqdm(total=pictures, unit="picture", disable=None)  # None: only where a person looks on

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -59,6 +59,14 @@ class Start(NamedTuple):
     """Of the schedule, from 0. The latents are given the noise of that step's level."""
 
 
+class Stepped(NamedTuple):
+    latents: Tensor
+    """[B, 4, h, w], as the next step takes them."""
+
+    denoised: Tensor
+    """[B, 4, h, w]: the pictures that the UNet predicted."""
+
+
 class Sampler:
     """Samples with one model. Errors: `SaeuronError` if its scheduler is none of `SCHEDULERS`."""
 
@@ -79,16 +87,25 @@ class Sampler:
         return check_schedule([float(sigma) for sigma in self._scheduler.sigmas[:-1]])
 
     @property
+    def device(self) -> torch.device:
+        return self._model.device
+
+    @property
     def latent_size(self) -> tuple[int, int]:
         """Height and width of the latents."""
         return self.height // LATENT, self.width // LATENT
 
-    @torch.inference_mode()
     def sample(self, shots: Sequence[Shot], call_unet: CallUNet, start: Start | None = None) -> Tensor:
         """Latents [B, 4, h, w]; `call_unet` makes each step's prediction.
 
         Errors: `SaeuronError` if `start` has no step of the schedule or other latents than one for each shot.
         """
+        *_, last = self.steps(shots, call_unet, start)
+        return last.latents
+
+    @torch.inference_mode()
+    def steps(self, shots: Sequence[Shot], call_unet: CallUNet, start: Start | None = None) -> Iterator[Stepped]:
+        """What comes of each step. Errors: as `sample`."""
         self._set_schedule()
         first, latents = self._begin(shots, start)
         scheduler, cfg = self._scheduler, self._settings.cfg
@@ -103,8 +120,9 @@ class Sampler:
             if len(roles) > 1:
                 negative, positive = prediction.float().chunk(2)
                 prediction = negative + cfg * (positive - negative)
-            latents = scheduler.step(prediction.float(), time, latents, generator=generator, return_dict=False)[0]
-        return latents
+            done = scheduler.step(prediction.float(), time, latents, generator=generator)
+            latents = done.prev_sample
+            yield Stepped(latents, done.pred_original_sample)
 
     def _unet_on(self, latents: Tensor, time: Tensor, conditioning: _Conditioning, halves: int) -> UNet:
         def run(readers: Mapping[str, Reader]) -> Tensor:

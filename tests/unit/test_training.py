@@ -8,51 +8,183 @@ import pytest
 import torch
 
 from saeuron.errors import SaeuronError
-from saeuron.training.topk import TopKTraining, train_topk
+from saeuron.sae.model import SparseAutoencoder
+from saeuron.training.evaluation import detection, evaluate, loss_recovered
+from saeuron.training.moments import moments_of
+from saeuron.training.settings import TrainingSettings
+from saeuron.training.sparse import choose, reconstruct
+from saeuron.training.trainer import Trainer
+from support.planted import D, planted
+
+SETTINGS = TrainingSettings(n=48, k=2, steps=600, batch=512, rate=3e-3, dead_after=5000, seed=1)
 
 
-def planted(count: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Tokens [count, 16] that are positive sums of 2 of 24 directions, off centre and in a scale of their own."""
-    generator = torch.Generator().manual_seed(seed)
-    directions = torch.nn.functional.normalize(torch.randn(24, 16, generator=generator), dim=1)
-    which = torch.rand(count, 24, generator=generator).topk(2).indices
-    strengths = 1 + torch.rand(count, 2, generator=generator)
-    f = torch.zeros(count, 24).scatter(1, which, strengths)
-    return f @ directions * 7 + 3, directions
+def as_pictures(tokens):
+    return tokens.view(-1, 2, 50, D)
 
 
-SETTINGS = TopKTraining(n=48, k=2, steps=600, batch=512, rate=3e-3, dead_after=5000, seed=1)
+def trained(settings, tokens, start=None):
+    """On random tokens; the trainer and its losses."""
+    trainer = Trainer(settings, moments_of(as_pictures(tokens)), start=start)
+    generator = torch.Generator().manual_seed(9)
+    losses = [
+        trainer.step(tokens[torch.randint(len(tokens), (settings.batch,), generator=generator)])
+        for _ in range(settings.steps)
+    ]
+    return trainer, losses
 
 
-def test_planted_directions_are_found():
+@pytest.mark.parametrize("activation", ["topk", "batchtopk"])
+def test_planted_directions_are_found(activation):
     tokens, directions = planted(8000)
-    sae, report = train_topk(tokens, SETTINGS)
-    assert report.fvu < 0.1
+    trainer, losses = trained(replace(SETTINGS, activation=activation), tokens)
+    sae = trainer.sae()
+    report = evaluate(sae, as_pictures(tokens))
+    assert report.unexplained < 0.1 and losses[-1] < 0.1 < losses[0]
     found = torch.nn.functional.normalize(sae.decoder.weight, dim=1)
     best = (directions @ found.T).max(1).values
     assert best.median() > 0.95
     assert (sae.d, sae.n, sae.k) == (16, 48, 2)
+    assert report.features_a_token <= 2 and max(report.unexplained_by_step) < 0.11
+
+
+def test_gradients_are_those_of_the_dense_formula():
+    generator = torch.Generator().manual_seed(3)
+    x, target = torch.randn(2, 50, D, generator=generator, dtype=torch.float64).float()
+    weights = [torch.randn(*shape, generator=generator, requires_grad=True) for shape in ((96, D), (96,), (96, D))]
+    encoder, bias, decoder = weights
+    choice = choose(x, encoder.detach(), bias.detach(), 4)
+    (reconstruct(x, encoder, bias, decoder, choice) - target).square().sum().backward()
+    sparse = [w.grad for w in weights]
+
+    exact = [w.detach().double().requires_grad_() for w in weights]
+    z = x.double() @ exact[0].T + exact[1]
+    values, indices = z.topk(4)
+    codes = torch.zeros_like(z).scatter(1, indices, values.relu())
+    (codes @ exact[2] - target).square().sum().backward()
+    for ours, formula in zip(sparse, exact, strict=True):
+        assert torch.allclose(ours.double(), formula.grad, rtol=1e-4, atol=1e-3)
+
+
+def test_choosing_in_bfloat16_gives_values_in_float32():
+    generator = torch.Generator().manual_seed(5)
+    x, weight, bias = (torch.randn(*shape, generator=generator) for shape in ((30, D), (64, D), (64,)))
+    exact, coarse = choose(x, weight, bias, 3), choose(x, weight, bias, 3, reduced=True)
+    z = x @ weight.T + bias
+    assert torch.allclose(coarse.values, z.gather(1, coarse.indices).relu(), atol=1e-5)
+    same = exact.indices.sort(1).values == coarse.indices.sort(1).values
+    assert same.float().mean() > 0.9
+
+
+def test_directions_keep_unit_length_and_no_gradient_along_them():
+    tokens, _ = planted(2000)
+    trainer, _ = trained(replace(SETTINGS, steps=5), tokens)
+    decoder = trainer.state()["coder.decoder"]
+    assert torch.allclose(decoder.norm(dim=1), torch.ones(48), atol=1e-6)
+    assert (trainer._coder.decoder.grad * decoder).sum(1).abs().max() < 1e-3
 
 
 def test_the_same_seed_gives_the_same_sae():
     tokens, _ = planted(2000)
-    short = TopKTraining(n=48, k=2, steps=20, batch=256, seed=4)
-    first, second = (train_topk(tokens, short)[0].state_dict() for _ in range(2))
-    assert all(torch.equal(first[name], second[name]) for name in first)
+    short = replace(SETTINGS, steps=20)
+    (one, losses), (two, again) = (trained(short, tokens) for _ in range(2))
+    first, second = one.sae().state_dict(), two.sae().state_dict()
+    assert losses == again and all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_unusable_tokens_are_refused():
     tokens, _ = planted(1000)
-    with pytest.raises(SaeuronError, match="fewer than one batch"):
-        train_topk(tokens[:100], SETTINGS)
+    with pytest.raises(SaeuronError, match="are the same"):
+        moments_of(torch.ones(4, 2, 5, D))
     tokens[3, 3] = float("inf")
     with pytest.raises(SaeuronError, match="not finite"):
-        train_topk(tokens, SETTINGS)
+        moments_of(as_pictures(tokens))
 
 
 def test_the_unit_scales_codes_and_changes_no_reconstruction():
     tokens, _ = planted(2000)
-    short = TopKTraining(n=48, k=2, steps=20, batch=256, seed=4)
-    plain, fine = (train_topk(tokens, replace(short, unit=unit))[0] for unit in (1.0, 0.25))
+    short = replace(SETTINGS, steps=20)
+    plain, fine = (trained(replace(short, unit=unit), tokens)[0].sae() for unit in (1.0, 0.25))
     assert torch.allclose(fine.decode(fine.encode(tokens)), plain.decode(plain.encode(tokens)), atol=1e-4)
     assert torch.allclose(fine.encode(tokens).values, plain.encode(tokens).values * 4, rtol=1e-4, atol=1e-4)
+
+
+def test_a_warm_start_begins_as_the_sae_that_it_is_given():
+    tokens, _ = planted(4000)
+    start = trained(replace(SETTINGS, steps=200), tokens)[0].sae()
+    start.decoder.weight *= 1.7  # published ones need not have unit length
+    start.encoder.weight /= 1.7
+    start.encoder.bias /= 1.7
+    warm = Trainer(SETTINGS, moments_of(as_pictures(tokens)), start=start).sae()
+    wanted = start.decode(start.encode(tokens))
+    assert torch.allclose(warm.decode(warm.encode(tokens)), wanted, atol=1e-3)
+    with pytest.raises(SaeuronError, match="n 40"):
+        Trainer(replace(SETTINGS, n=40), moments_of(as_pictures(tokens)), start=_random_sae(n=48, seed=1))
+
+
+def _random_sae(n, seed):
+    generator = torch.Generator().manual_seed(seed)
+    sae = SparseAutoencoder(D, n, 2)
+    sae.load_state_dict({name: torch.randn(t.shape, generator=generator) for name, t in sae.state_dict().items()})
+    return sae.requires_grad_(False)
+
+
+def test_dead_features_come_back():
+    tokens, _ = planted(4000)
+    shares = {}
+    for weight in (0.0, 1.0):
+        settings = replace(SETTINGS, steps=400, dead_after=1000, aux_k=24, aux_weight=weight)
+        trainer = Trainer(settings, moments_of(as_pictures(tokens)))
+        with torch.no_grad():
+            trainer._coder.encoder_bias[:24] = -2.5  # these never are among the largest
+        generator = torch.Generator().manual_seed(9)
+        for _ in range(settings.steps):
+            trainer.step(tokens[torch.randint(len(tokens), (settings.batch,), generator=generator)])
+        shares[weight] = trainer.dead
+        assert trainer.dead == pytest.approx(evaluate(trainer.sae(), as_pictures(tokens)).dead, abs=0.1)
+    assert shares[1.0] < 0.5 * shares[0.0]
+
+
+def test_what_the_report_counts():
+    sae = SparseAutoencoder(2, 3, 1)
+    sae.load_state_dict(
+        {
+            "encoder.weight": torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]]),
+            "encoder.bias": torch.zeros(3),
+            "decoder.weight": torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]]),
+            "decoder_bias": torch.zeros(2),
+        }
+    )
+    sae.requires_grad_(False)
+    # Two pictures, one step, two tokens: (3, 0) and (0, 0); (3, 1) and (3, 0).
+    tokens = torch.tensor([[[[3.0, 0.0], [0.0, 0.0]]], [[[3.0, 1.0], [3.0, 0.0]]]])
+    report = evaluate(sae, tokens)
+    error = 1.0  # the 1 that k = 1 leaves out
+    variance = float((tokens - tokens.mean((0, 1, 2))).square().sum())
+    assert report.unexplained == pytest.approx(error / variance)
+    assert report.unexplained_by_step == pytest.approx((error / variance,))
+    assert report.features_a_token == 0.75
+    assert report.dead == pytest.approx(2 / 3) and report.always_on == pytest.approx(1 / 3)
+
+
+def test_detection_is_measured_on_other_pictures_than_the_feature_was_chosen_on():
+    labels = ["cat", "", "cat", "", "cat", "", "cat", ""]
+    activity = torch.zeros(8, 3)
+    activity[[0, 4], 0] = 5.0  # chosen on these, silent on the other cats
+    activity[[2, 6], 1] = 5.0
+    assert detection(activity, labels) == {"cat": 0.5}
+    activity[[0, 2, 4, 6], 2] = 1.0
+    activity[:, :2] = 0
+    assert detection(activity, labels) == {"cat": 1.0}
+    assert detection(activity, [""] * 8) == {} and detection(activity, ()) == {}
+
+
+def test_loss_recovered():
+    assert loss_recovered(1.0, 1.0, 3.0) == 1 and loss_recovered(1.0, 3.0, 3.0) == 0
+    assert loss_recovered(1.0, 1.5, 3.0) == 0.75
+
+
+@pytest.mark.parametrize("wrong", [{"k": 0}, {"k": 49}, {"steps": 0}, {"rate": float("nan")}, {"activation": "relu"}])
+def test_settings_that_make_no_sense_are_refused(wrong):
+    with pytest.raises(SaeuronError):
+        replace(SETTINGS, **wrong)
