@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import SaeuronError
-from ..figures.tables import training_table
+from ..figures.training import training_table
 from ..files import write_atomically
 from ..json_text import format_json
 from ..miniature.architecture import BASE_MODEL, DECISIVE
 from ..prompts import read_prompts, split_labels
+from ..sae.files import load_sae
 from ..sae.hookpoints import SDXL_UNBOX
-from .options import MINIATURE, Result, add_command, add_model, model_of, reference_settings, sae_of
+from .options import MINIATURE, Result, add_command, add_model, model_of, placement_of, reference_settings
 
 LOSS_PICTURES = 16
 """On which it is measured how much of the diffusion loss an SAE recovers."""
@@ -79,7 +80,7 @@ def _train(arguments: Namespace) -> Result:
         raise SaeuronError("Give prompts to draw while training, or --activations with a folder of `record`; not both.")
     processes = accelerated() if os.environ.get("WORLD_SIZE", "1") != "1" else ALONE
     source: Any = StoredShards(arguments.activations) if arguments.activations else _drawn(arguments, None)
-    start = sae_of(replace_sae(arguments)).sae if arguments.start else None
+    start = load_sae(arguments.start, placement_of(arguments)).sae if arguments.start else None
     jobs = [
         Job(
             hookpoint,
@@ -116,11 +117,6 @@ def _train(arguments: Namespace) -> Result:
     if not processes.rank:
         write_atomically(arguments.output / "figures.json", f"{format_json(figures)}\n".encode())
     return Result({"output": str(arguments.output), "saes": figures}, training_table(figures))
-
-
-def replace_sae(arguments: Namespace) -> Namespace:
-    """The same with the SAE to begin from as the SAE."""
-    return Namespace(**{**vars(arguments), "sae": arguments.start})
 
 
 def _drawn(arguments: Namespace, pictures: int | None) -> Any:

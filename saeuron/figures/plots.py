@@ -45,7 +45,7 @@ def picture_grid(rows: Sequence[str], columns: Sequence[str], pictures: Sequence
     """
     width = max((picture.shape[1] for row in pictures for picture in row), default=0)
     size = min(max(width / DPI, 2.0), 5.12)  # inches; smaller than the picture only where a sheet would get huge
-    figure = _figure(size * len(columns) + 0.6, size * len(rows) + 0.5)
+    figure = new_figure(size * len(columns) + 0.6, size * len(rows) + 0.5)
     axes = figure.subplots(len(rows), len(columns), squeeze=False)
     for row, label in enumerate(rows):
         for column, title in enumerate(columns):
@@ -58,12 +58,12 @@ def picture_grid(rows: Sequence[str], columns: Sequence[str], pictures: Sequence
             if row == 0:
                 axis.set_title(_wrapped(title), fontsize=9)
         axes[row][0].set_ylabel(_wrapped(label), fontsize=8)
-    return _rendered(figure)
+    return rendered(figure)
 
 
 def sweep_plot(points: Sequence[SweepPoint], title: str) -> np.ndarray:
     """UA, retained accuracy and CLIP similarity against the multiplier; dashed lines are the un-ablated model's."""
-    figure = _figure(7, 4.2)
+    figure = new_figure(7, 4.2)
     axis = figure.subplots()
     swept = sorted((p for p in points if p.multiplier is not None), key=lambda p: p.multiplier or 0.0)
     baselines = [p for p in points if p.multiplier is None]
@@ -78,7 +78,7 @@ def sweep_plot(points: Sequence[SweepPoint], title: str) -> np.ndarray:
     axis.grid(alpha=0.3)
     if axis.get_legend_handles_labels()[0]:
         axis.legend(fontsize=8)
-    return _rendered(figure)
+    return rendered(figure)
 
 
 def heatmap_overlays(picture: np.ndarray, heatmaps: Sequence[Heatmap]) -> np.ndarray:
@@ -92,14 +92,14 @@ def heatmap_overlays(picture: np.ndarray, heatmaps: Sequence[Heatmap]) -> np.nda
     size = min(max(width / 100, 4.0), 8.0)
     overlays = []
     for heatmap in heatmaps:
-        figure = _figure(size * 1.25, size * height / width + 0.5)
+        figure = new_figure(size * 1.25, size * height / width + 0.5)
         axis = figure.subplots()
         axis.imshow(heated(picture, heatmap.values.numpy(), highest))
         axis.set(xticks=[], yticks=[])
         axis.set_title(_wrapped(heatmap.title, 60), fontsize=9)
         legend = figure.colorbar(ScalarMappable(scale, HEAT), ax=axis, fraction=0.046, pad=0.03)
         legend.set_label("activation", fontsize=8)
-        overlays.append(_rendered(figure))
+        overlays.append(rendered(figure))
     return np.stack(overlays)
 
 
@@ -136,7 +136,7 @@ def feature_bars(title: str, features: Sequence[Feature], labels: Mapping[int, s
     """
     shown = features[:MAX_BARS]
     left_out = f" (the first {MAX_BARS} of {len(features)})" if len(features) > MAX_BARS else ""
-    figure = _figure(11, 1.4 + 0.3 * min(max(rows, len(shown), 1), MAX_BARS))
+    figure = new_figure(11, 1.4 + 0.3 * min(max(rows, len(shown), 1), MAX_BARS))
     figure.suptitle(title + left_out, fontsize=10)
     names = [_wrapped(named(feature.index, labels), 30) for feature in shown]
     for axis, (panel, columns) in zip(
@@ -157,17 +157,17 @@ def feature_bars(title: str, features: Sequence[Feature], labels: Mapping[int, s
             axis.text(0.5, 0.5, "not known", ha="center", transform=axis.transAxes)
         elif len(columns) > 1:
             axis.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=2)  # no bar lies below
-    return _rendered(figure)
+    return rendered(figure)
 
 
-def _figure(width: float, height: float) -> Any:
+def new_figure(width: float, height: float) -> Any:
     """Inches. Not through pyplot, whose state is shared with whatever else runs in the process."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="tight")
 
 
-def _rendered(figure: Any) -> np.ndarray:
+def rendered(figure: Any) -> np.ndarray:
     from PIL import Image
 
     buffer = io.BytesIO()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -18,15 +19,24 @@ HELD_OUT = 1 << 40
 class Activations(Protocol):
     """What one model's blocks computed, or will compute when asked, while it drew pictures."""
 
-    base_model: str
-    kind: str
-    """What is read, ``update`` or ``output``."""
-    sigmas: tuple[float, ...]
-    """The noise level of each step."""
-    widths: Mapping[str, int]
-    """Hookpoint -> d."""
-    pictures: int | None
-    """How many there are; None where they are drawn without end."""
+    @property
+    def base_model(self) -> str: ...
+
+    @property
+    def kind(self) -> str:
+        """What is read, ``update`` or ``output``."""
+
+    @property
+    def sigmas(self) -> tuple[float, ...]:
+        """The noise level of each step."""
+
+    @property
+    def widths(self) -> Mapping[str, int]:
+        """Hookpoint -> d."""
+
+    @property
+    def pictures(self) -> int | None:
+        """How many there are; None where they are drawn without end."""
 
     def label(self, picture: int) -> str:
         """What is in a picture; empty where that is not known."""
@@ -35,7 +45,8 @@ class Activations(Protocol):
         """Hookpoint -> tokens float16 [len(pictures), s, t, d]. The same list always gives the same."""
 
 
-class Stored(NamedTuple):
+@dataclass(frozen=True)
+class Stored:
     """Activations that are in memory already."""
 
     base_model: str
@@ -60,7 +71,8 @@ class Stored(NamedTuple):
         return {name: tokens[torch.as_tensor(pictures)] for name, tokens in self.tokens.items()}
 
 
-class Split(NamedTuple):
+@dataclass(frozen=True)
+class Split:
     """Pictures to train on, of which `count` is None where there is no end, and pictures to make figures of."""
 
     count: int | None

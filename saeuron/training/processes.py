@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,7 +22,8 @@ def _same(x: Tensor) -> Tensor:
     return x
 
 
-class Processes(NamedTuple):
+@dataclass(frozen=True)
+class Processes:
     """By default there is this one alone."""
 
     rank: int = 0

@@ -172,7 +172,7 @@ class Trainer:
 def multiplies_bfloat16_fast(device: torch.device) -> bool:
     """Whether products in bfloat16 are faster than in float32 there."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
     return device.type == "cpu" and supported is not None and bool(supported())
 

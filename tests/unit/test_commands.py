@@ -18,7 +18,10 @@ from saeuron.sae.formats import Placement
 from tools.host.unpack import REPOSITORY
 from tools.sae_files import write_unbox
 
-COMMANDS = ("inspect", "collect", "select", "generate", "sweep", "evaluate", "convert", "download", "reproduce")
+COMMANDS = (
+    "inspect", "collect", "select", "generate", "sweep", "evaluate", "convert", "download", "reproduce", "record",
+    "train",
+)  # fmt: skip
 QUICK = ("--steps", "2")
 JUDGE = ("--classifier", str(MINIATURE_SAE.parents[1] / "classifiers" / "objects"), "--label", "cats")
 

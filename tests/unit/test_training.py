@@ -118,7 +118,7 @@ def test_a_warm_start_begins_as_the_sae_that_it_is_given():
     warm = Trainer(SETTINGS, moments_of(as_pictures(tokens)), start=start).sae()
     wanted = start.decode(start.encode(tokens))
     assert torch.allclose(warm.decode(warm.encode(tokens)), wanted, atol=1e-3)
-    with pytest.raises(SaeuronError, match="n 40"):
+    with pytest.raises(SaeuronError, match="n is 40"):
         Trainer(replace(SETTINGS, n=40), moments_of(as_pictures(tokens)), start=_random_sae(n=48, seed=1))
 
 

@@ -20,6 +20,9 @@ from .training import autocast
 
 BATCH = 100
 
+Begin = tuple[Tensor, int]
+"""Latents of pictures, and the step before which they are noised and gone on from, as img2img does."""
+
 
 @cache
 def schedule(steps: int) -> tuple[Tensor, list[float]]:
@@ -30,13 +33,8 @@ def schedule(steps: int) -> tuple[Tensor, list[float]]:
 
 
 @torch.inference_mode()
-def euler(
-    model: Miniature, tokens: Tensor, steps: int, cfg: float, seed: int, begin: tuple[Tensor, int] | None = None
-) -> Tensor:
-    """Latents [b, 4, 24, 24] by Euler steps of the probability-flow ODE.
-
-    `begin`: latents of pictures and the step before which they are noised and gone on from, as img2img does.
-    """
+def euler(model: Miniature, tokens: Tensor, steps: int, cfg: float, seed: int, begin: Begin | None = None) -> Tensor:
+    """Latents [b, 4, 24, 24] by Euler steps of the probability-flow ODE."""
     device = next(model.parameters()).device
     timesteps, sigmas = schedule(steps)
     noise = torch.randn(len(tokens), 4, 24, 24, generator=torch.Generator().manual_seed(seed)).to(device)

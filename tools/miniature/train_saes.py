@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,9 +20,11 @@ from saeuron.miniature.architecture import BASE_MODEL, DECISIVE
 from saeuron.sae.files import save_sae
 from saeuron.sae.formats import Placement
 from saeuron.sae.hookpoints import SDXL_UNBOX
-from saeuron.training.topk import TopKTraining, train_topk
+from saeuron.training.activations import Stored
+from saeuron.training.run import Job, RunSettings, TrainingRun
+from saeuron.training.settings import TrainingSettings
 
-from .sample import euler, recorded
+from .sample import Begin, euler, recorded, schedule
 from .scenes import TRAINING_POOL
 from .text import caption_pool, tokenize
 from .train_diffusion import encode_pool, load_average
@@ -45,48 +47,67 @@ class Drawn:
     seed: int
 
 
+def drawing_batches(drawn: Drawn, captions: Tensor, latents: Tensor) -> Iterator[tuple[Tensor, int, Begin | None]]:
+    """Captions as tokens, seed, and the pictures that are gone on from."""
+    rng = np.random.default_rng([drawn.seed, 5])
+    for start in range(0, drawn.from_captions, BATCH):
+        scenes = rng.integers(len(captions), size=BATCH)
+        yield captions[scenes, rng.integers(captions.shape[1], size=BATCH)].long(), drawn.seed + start, None
+    for start in range(0, drawn.from_pictures, BATCH):
+        begin = latents[rng.integers(len(latents), size=BATCH)].float()
+        tokens = tokenize([NEUTRAL[i] for i in rng.integers(len(NEUTRAL), size=BATCH)])
+        # From a quarter, a half and three quarters of the way in turn.
+        yield tokens, drawn.seed + 1_000_000 + start, (begin, drawn.steps * (1 + start // BATCH % 3) // 4)
+
+
 @torch.inference_mode()
-def collect(work: Path, hookpoints: Sequence[str], drawn: Drawn, device: torch.device) -> dict[str, Tensor]:
-    """Updates float16 [tokens, d] of each hookpoint at every step, while drawing at cfg 1."""
+def collect(work: Path, hookpoints: Sequence[str], drawn: Drawn, device: torch.device) -> Stored:
+    """Updates of each hookpoint at every step, while drawing at cfg 1. What begins late has its steps from there on,
+    and those of other pictures in place of the earlier ones."""
     model, _ = load_average(work, device)
     latents, _ = encode_pool(work, TRAINING_POOL, device)
     captions = caption_pool(work, TRAINING_POOL)
-    rng = np.random.default_rng([drawn.seed, 5])
-    with recorded(model, hookpoints) as calls:
-        for start in range(0, drawn.from_captions, BATCH):
-            scenes = rng.integers(len(captions), size=BATCH)
-            tokens = captions[scenes, rng.integers(captions.shape[1], size=BATCH)].long()
-            euler(model, tokens, drawn.steps, 1.0, drawn.seed + start)
-        for start in range(0, drawn.from_pictures, BATCH):
-            begin = latents[rng.integers(len(latents), size=BATCH)].float()
-            tokens = tokenize([NEUTRAL[i] for i in rng.integers(len(NEUTRAL), size=BATCH)])
-            # From a quarter, a half and three quarters of the way in turn.
-            step = drawn.steps * (1 + start // BATCH % 3) // 4
-            euler(model, tokens, drawn.steps, 1.0, drawn.seed + 1_000_000 + start, (begin, step))
-    return {name: torch.cat([part.flatten(0, 2) for part in parts]) for name, parts in calls.items()}
+    parts: dict[str, list[list[Tensor]]] = {name: [[] for _ in range(drawn.steps)] for name in hookpoints}
+    for tokens, seed, begin in drawing_batches(drawn, captions, latents):
+        with recorded(model, hookpoints) as calls:
+            euler(model, tokens, drawn.steps, 1.0, seed, begin)
+        for name, updates in calls.items():
+            for step, update in enumerate(updates, drawn.steps - len(updates)):
+                parts[name][step].append(update.flatten(1, 2).cpu())
+    sigmas = tuple(schedule(drawn.steps)[1][:-1])
+    return Stored(BASE_MODEL, "update", sigmas, {name: _mixed(steps, drawn.seed) for name, steps in parts.items()})
+
+
+def _mixed(steps: list[list[Tensor]], seed: int) -> Tensor:
+    """[pictures, s, t, d]: as many pictures of every step as the least drawn one has, each step's in its own order."""
+    whole = [torch.cat(own) for own in steps]
+    least = min(map(len, whole))
+    generator = torch.Generator().manual_seed(seed)
+    return torch.stack([own[torch.randperm(len(own), generator=generator)[:least]] for own in whole], 1).clone()
 
 
 def train(
-    work: Path,
-    output: Path,
-    hookpoints: Sequence[str],
-    drawn: Drawn,
-    settings: TopKTraining,
-    device: torch.device,
+    work: Path, output: Path, hookpoints: Sequence[str], drawn: Drawn, settings: TrainingSettings, device: torch.device
 ) -> None:
     began = time.time()
-    tokens = collect(work, hookpoints, drawn, device)
+    activations = collect(work, hookpoints, drawn, device)
     print(f"collected the tokens, {time.time() - began:.0f} s", flush=True)
     output.mkdir(parents=True, exist_ok=True)
+    jobs = [Job(name, replace(settings, unit=UNITS[name])) for name in hookpoints]
+    run = TrainingRun(activations, jobs, RunSettings(pictures=drawn.from_captions), device=device)
+    trained = run.run()
     listed = output / "figures.json"
     figures = json.loads(listed.read_text()) if listed.exists() else {}
-    for name in hookpoints:
-        sae, report = train_topk(tokens[name], replace(settings, unit=UNITS[name]))
-        place = Placement(BASE_MODEL, name, "update")
-        save_sae(output / f"miniature-{name}.safetensors", sae, place, torch.float16)
-        figures[name] = {"fvu": round(report.fvu, 4), "dead": round(report.dead, 4), "tokens": len(tokens[name])}
-        print(name, figures[name], f"{time.time() - began:.0f} s", flush=True)
-        listed.write_text(json.dumps(figures, indent=2) + "\n")
+    for job in jobs:
+        one = trained[job.name]
+        place = Placement(BASE_MODEL, job.hookpoint, "update")
+        save_sae(output / f"miniature-{job.hookpoint}.safetensors", one.sae, place, torch.float16)
+        tokens = activations.tokens[job.hookpoint][..., 0].numel()
+        figures[job.hookpoint] = {
+            "fvu": round(one.report.unexplained, 4), "dead": round(one.report.dead, 4), "tokens": tokens,
+        }  # fmt: skip
+        print(job.hookpoint, figures[job.hookpoint], f"{time.time() - began:.0f} s", flush=True)
+    listed.write_text(json.dumps(figures, indent=2) + "\n")
 
 
 def main() -> None:
@@ -102,7 +123,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4096)
     a = parser.parse_args()
     import_host()
-    settings = TopKTraining(n=a.n, k=a.k, steps=a.steps, batch=a.batch, seed=a.seed)
+    settings = TrainingSettings(n=a.n, k=a.k, steps=a.steps, batch=a.batch, seed=a.seed)
     drawn = Drawn(a.pictures, a.from_pictures, a.sampling_steps, a.seed)
     train(a.work, a.output, a.hookpoints, drawn, settings, a.device)
 
