@@ -15,6 +15,7 @@ from .forget import SaeuronForget
 from .heatmap import SaeuronFeatureExamples, SaeuronFeatureHeatmap
 from .host.checking import checked
 from .load import SaeuronLoadMiniature, SaeuronLoadSAE
+from .places import SaeuronCheckSAE, SaeuronFindHookpoint
 from .replace import SaeuronReplace
 from .replacement_mask import SaeuronReplacementMask
 from .statistics import SaeuronCollectStatistics
@@ -52,5 +53,7 @@ class SaeuronExtension(ComfyExtension):
             SaeuronFeatureReport,
             SaeuronCalibrateDetector,
             SaeuronCompare,
+            SaeuronCheckSAE,
+            SaeuronFindHookpoint,
         ]
         return [checked(node) for node in nodes]

@@ -37,6 +37,9 @@ KEY = "saeuron"
 Keep = Callable[[Call, Sequence[int], SparseCodes], None]
 """A call, those of its rows that are positive, and their codes [rows, h, w, k]."""
 
+KeepTokens = Callable[[Call, Tensor, Tensor], None]
+"""A call, and what the block was given and gave [rows, h, w, d], of those rows that are positive."""
+
 
 @dataclass(frozen=True)
 class Patch:
@@ -57,12 +60,23 @@ class Recorder:
     keep: Keep
 
 
+@dataclass(frozen=True)
+class TokenRecorder:
+    """Hands on what the block was given and what it gave, after all edits. Nothing is changed."""
+
+    site: Site
+    sae: HostedSAE
+    keep: KeepTokens
+
+
 class Attached(NamedTuple):
     """All that is on a MODEL, in the order in which it was put there."""
 
     patches: tuple[Patch, ...] = ()
     replacements: tuple[ReplacementPatch, ...] = ()
-    recorders: tuple[Recorder, ...] = ()
+    recorders: tuple[Recorder | TokenRecorder, ...] = ()
+    left_out: tuple[str, ...] = ()
+    """Modules that give back what they get."""
 
 
 def attached(model: Any) -> Attached:
@@ -83,10 +97,16 @@ def add_replacement(model: Any, patch: ReplacementPatch) -> Any:
     return _with(model, before._replace(replacements=(*before.replacements, patch)))
 
 
-def add_recorder(model: Any, recorder: Recorder) -> Any:
+def add_recorder(model: Any, recorder: Recorder | TokenRecorder) -> Any:
     """A clone of `model` with `recorder` on it; edits that are on `model` stay and are seen."""
     before = attached(model)
     return _with(model, before._replace(recorders=(*before.recorders, recorder)))
+
+
+def leave_out(model: Any, module: str) -> Any:
+    """A clone of `model` in which the UNet's `module` gives back what it gets."""
+    before = attached(model)
+    return _with(model, before._replace(left_out=(*before.left_out, module)))
 
 
 def _with(model: Any, everything: Attached) -> Any:
@@ -94,7 +114,7 @@ def _with(model: Any, everything: Attached) -> Any:
 
     patched = model.clone()
     patched.set_attachments(KEY, everything)
-    saes = [own.sae for part in everything for own in part]
+    saes = [own.sae for part in everything[:3] for own in part]
     patched.set_additional_models(KEY, list({id(sae.module): sae.patcher for sae in saes}.values()))
     reports: list[Report] = [
         partial(report_edit, (_place(patch), patch.edit.group), patch.preview)
@@ -150,6 +170,7 @@ class _EditedUNet:
                 (patches[0].site.module, partial(_edit, patches, place, call, run, notes))
                 for place, patches in self._places.items()
             ]
+            hooks += [(module, _given) for module in self._everything.left_out]
             hooks += [(own.site.module, partial(_record, own, call, notes)) for own in self._everything.recorders]
             own = dict(arguments)
             if replacing.undecided and own.get("control"):  # the UNet takes what a ControlNet gave out of its lists
@@ -204,11 +225,25 @@ def _edit(
     return edited.permute(0, 3, 1, 2).contiguous()  # BHWC -> BCHW
 
 
+def _given(block_input: Tensor, _block_output: Tensor) -> Tensor:
+    return block_input
+
+
 def _record(
-    recorder: Recorder, call: Call, notes: list[Callable[[], None]], block_input: Tensor, block_output: Tensor
+    recorder: Recorder | TokenRecorder,
+    call: Call,
+    notes: list[Callable[[], None]],
+    block_input: Tensor,
+    block_output: Tensor,
 ) -> Tensor:
-    if rows := [row for row in range(len(call.rows)) if call.role(row) == POSITIVE]:
-        with torch.no_grad():
-            x = read_tokens(recorder.site.kind, block_input[rows], block_output[rows]).permute(0, 2, 3, 1)
-            notes.append(partial(recorder.keep, call, rows, recorder.sae.module.encode(x)))
+    rows = [row for row in range(len(call.rows)) if call.role(row) == POSITIVE]
+    if not rows:
+        return block_output
+    given, gave = (tokens[rows].permute(0, 2, 3, 1) for tokens in (block_input, block_output))  # BCHW -> BHWC
+    with torch.no_grad():
+        if isinstance(recorder, TokenRecorder):
+            notes.append(partial(recorder.keep, call, given, gave))
+        else:
+            codes = recorder.sae.module.encode(read_tokens(recorder.site.kind, given, gave))
+            notes.append(partial(recorder.keep, call, rows, codes))
     return block_output

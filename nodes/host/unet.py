@@ -40,6 +40,14 @@ def fit_note(model: Any, identity: SAEIdentity) -> str:
     return note_on_fit(identity, hookpoints_in(_unet_of(model)))
 
 
+def transformer_blocks(model: Any) -> dict[str, str]:
+    """diffusers' name -> module path of each transformer block of `model` (the host's MODEL), as they run.
+
+    Errors: `SaeuronError` if the model is no Stable Diffusion UNet.
+    """
+    return hookpoints_in(_unet_of(model))
+
+
 def hookpoints_in(unet: Any) -> dict[str, str]:
     """diffusers' name -> module path of each transformer block of a ``UNetModel``, in the order in which they run.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,10 @@ def add_commands(commands: Any) -> None:
     collect.add_argument("--concept", default="", help="its name; the file's if left out")
     add_model(collect)
 
+    check = add_command(commands, "check", _check, "Say whether an SAE fits a model, from a few pictures.")
+    check.add_argument("prompts", type=Path, help="a text file, one prompt a line, a picture each")
+    add_model(check)
+
     generate = add_command(commands, "generate", _generate, "Draw prompts without and with an edit.")
     generate.add_argument("prompts", type=Path, help="a text file, one prompt a line")
     generate.add_argument("--output", type=Path, required=True, help="a folder; before/ and after/ are made in it")
@@ -56,6 +61,15 @@ def _collect(arguments: Namespace) -> Result:
         {"output": str(arguments.output), "prompts": len(prompts), "firing": firing, "sigmas": statistics.sigmas},
         f"{concept}: {firing} of {statistics.sae.n} features fire on {len(prompts)} prompts; {arguments.output}",
     )
+
+
+def _check(arguments: Namespace) -> Result:
+    shots = shots_of(read_prompts(arguments.prompts), 1, arguments.seed)
+    pipeline = pipeline_of(arguments, len(shots))
+    fit = pipeline.fit(shots)
+    identity = pipeline.loaded.identity
+    document = {"sae": identity.as_dict(), **asdict(fit), "verdict": fit.verdict()}
+    return Result(document, f"{identity.describe()}\n{fit.table()}")
 
 
 def _generate(arguments: Namespace) -> Result:

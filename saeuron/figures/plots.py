@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..evaluation.places import BlockStudy
 from ..evaluation.sweep import SweepPoint
 from ..features.feature_set import Feature
 from ..features.heatmaps import Heatmap
@@ -79,6 +80,26 @@ def sweep_plot(points: Sequence[SweepPoint], title: str) -> np.ndarray:
     if axis.get_legend_handles_labels()[0]:
         axis.legend(fontsize=8)
     return rendered(figure)
+
+
+def block_plot(study: BlockStudy) -> np.ndarray:
+    """What is left of the concept without each block, in the order in which they run; uint8 [h, w, 3]."""
+    measures = (("seen", "concept still seen", "#D55E00"), ("similarity", NAMES["clip_similarity"], "#009E73"))
+    known = [m for m in measures if any(getattr(block, m[0]) is not None for block in study.effects)]
+    figure = _figure(8, 1.3 + 0.45 * max(len(study.effects), 1))
+    axis = figure.subplots()
+    thickness = 0.8 / max(len(known), 1)
+    for place, (field, label, colour) in enumerate(known):
+        offset = (place - (len(known) - 1) / 2) * thickness
+        rows = [row + offset for row in range(len(study.effects))]
+        axis.barh(rows, [getattr(b, field) for b in study.effects], thickness, color=colour, label=label)
+    axis.set_yticks(range(len(study.effects)), [block.hookpoint for block in study.effects], fontsize=8)
+    axis.set_ylim(len(study.effects) - 0.4, -0.6)  # the first one on top
+    axis.set(xlim=(min(0.0, axis.get_xlim()[0]), 1.0), xlabel="left of the concept without this block")
+    axis.grid(axis="x", alpha=0.3)
+    if known:
+        axis.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+    return _rendered(figure)
 
 
 def heatmap_overlays(picture: np.ndarray, heatmaps: Sequence[Heatmap]) -> np.ndarray:

@@ -17,6 +17,7 @@ from ..edits.apply import Edit, apply_edits
 from ..edits.call import POSITIVE, Call
 from ..edits.steering import Steering
 from ..errors import SaeuronError
+from ..evaluation.fit import Fit, FitMeter
 from ..features.statistics import ActivationStatistics
 from ..sae.base_models import check_fits, check_width
 from ..sae.files import LoadedSAE
@@ -145,17 +146,33 @@ class ReferencePipeline:
                 self._read([shots[place] for place in places], read, own)
         return found
 
+    def fit(self, shots: Sequence[Shot]) -> Fit:
+        """How the SAE does on the pictures of `shots`, of their positive half."""
+        meter = FitMeter(self.loaded.sae, self.loaded.identity.kind, self.sigmas)
+        for places in self._batches(shots):
+            self._read_tokens([shots[place] for place in places], lambda call, *tokens: meter.add(call.sigma, *tokens))
+        return meter.fit()
+
     def _read(
         self, shots: Sequence[Shot], read: Callable[[Call, SparseCodes], None], start: Start | None = None
     ) -> None:
         """Sample, and hand `read` the positive half's codes, picture by picture in the order of `shots`."""
 
+        def encode(call: Call, given: Tensor, gave: Tensor) -> None:
+            read(call, self.loaded.sae.encode(read_tokens(self.loaded.identity.kind, given, gave)))
+
+        self._read_tokens(shots, encode, start)
+
+    def _read_tokens(
+        self, shots: Sequence[Shot], read: Callable[[Call, Tensor, Tensor], None], start: Start | None = None
+    ) -> None:
+        """The same with what the block was given and gave, [rows, h, w, d] each."""
+
         def call_unet(call: Call, unet: UNet) -> Tensor:
             rows = [row for row in range(len(call.rows)) if call.role(row) == POSITIVE]
 
             def reader(block_input: Tensor, block_output: Tensor) -> None:
-                x = read_tokens(self.loaded.identity.kind, block_input[rows], block_output[rows])
-                read(call, self.loaded.sae.encode(x))
+                read(call, block_input[rows], block_output[rows])
 
             return unet({self.hookpoint: reader})
 

@@ -19,8 +19,8 @@ from tools.host.unpack import REPOSITORY
 from tools.sae_files import write_unbox
 
 COMMANDS = (
-    "inspect", "collect", "select", "generate", "sweep", "evaluate", "convert", "download", "reproduce", "record",
-    "train",
+    "inspect", "check", "collect", "select", "generate", "sweep", "evaluate", "convert", "download", "reproduce",
+    "record", "train",
 )  # fmt: skip
 QUICK = ("--steps", "2")
 JUDGE = ("--classifier", str(MINIATURE_SAE.parents[1] / "classifiers" / "objects"), "--label", "cats")
@@ -57,6 +57,14 @@ def test_convert_keeps_what_the_sae_does(run, tmp_path):
     before, after = load_sae(folder), load_sae(tmp_path / "ours.safetensors", Placement())
     for name, tensor in before.sae.state_dict().items():
         assert tensor.equal(after.sae.state_dict()[name])
+
+
+def test_check_says_whether_the_sae_fits(run, tmp_path):
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("a cat\na tower in gray style\n")
+    found = run("check", prompts, *QUICK, "--json")
+    assert found["verdict"] == "It fits." and found["kind"] == found["sae"]["kind"] == "update"
+    assert 0 < found["unexplained"] < 0.25 < found["other_kind"] and len(found["steps"]) == 2
 
 
 def test_statistics_features_pictures_and_their_judgement(run, tmp_path):
