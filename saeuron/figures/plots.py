@@ -86,7 +86,7 @@ def block_plot(study: BlockStudy) -> np.ndarray:
     """What is left of the concept without each block, in the order in which they run; uint8 [h, w, 3]."""
     measures = (("seen", "concept still seen", "#D55E00"), ("similarity", NAMES["clip_similarity"], "#009E73"))
     known = [m for m in measures if any(getattr(block, m[0]) is not None for block in study.effects)]
-    figure = _figure(8, 1.3 + 0.45 * max(len(study.effects), 1))
+    figure = new_figure(8, 1.3 + 0.45 * max(len(study.effects), 1))
     axis = figure.subplots()
     thickness = 0.8 / max(len(known), 1)
     for place, (field, label, colour) in enumerate(known):
@@ -99,7 +99,7 @@ def block_plot(study: BlockStudy) -> np.ndarray:
     axis.grid(axis="x", alpha=0.3)
     if known:
         axis.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
-    return _rendered(figure)
+    return rendered(figure)
 
 
 def heatmap_overlays(picture: np.ndarray, heatmaps: Sequence[Heatmap]) -> np.ndarray:

@@ -1,6 +1,6 @@
 // For `tools.host.browser`: uses the pack as a person would, and tells what was seen. Screenshots stay in the folder.
 //
-// The plan: {"workflows": descriptions to export, "saved": {label: workflow saved earlier}, "templates": [names],
+// The plan: {"workflows": descriptions to export, or null, "saved": {label: workflow saved earlier}, "templates": [names],
 // "run": name of the template to run, "node": class of the node with the slider, "widget": the slider's name}.
 
 import { join } from "node:path";
@@ -9,9 +9,14 @@ import exportWorkflows from "../../tools/workflows/export.mjs";
 
 let page, plan, folder;
 
+// What the front end's versions from 1.32.9 to 1.58.1 call things.
+const DIALOG = ".p-dialog, [role=dialog]";
+const RUN = '[data-testid="queue-button"] button, button[data-testid="queue-button"]';
+const RUN_MODES = '[data-testid="queue-button"] .p-splitbutton-dropdown, [data-testid="queue-mode-menu-trigger"]';
+
 export default async function (...given) {
   [page, plan, folder] = given;
-  const report = { templates: {}, saved: {}, ...(await exportWorkflows(page, plan)) };
+  const report = { templates: {}, saved: {}, ...(plan.workflows ? await exportWorkflows(page, plan) : {}) };
   for (const [label, workflow] of Object.entries(plan.saved)) report.saved[label] = await openSaved(workflow);
   for (const name of plan.templates) report.templates[name] = await openTemplate(name);
   await openTemplate(plan.run);
@@ -30,7 +35,7 @@ export default async function (...given) {
 
 async function closeDialogs() {
   // A workflow whose models are missing shows one.
-  for (let round = 0; round < 5 && (await page.locator(".p-dialog").count()); round++) {
+  for (let round = 0; round < 5 && (await page.locator(DIALOG).count()); round++) {
     await page.keyboard.press("Escape");
     await page.waitForTimeout(300);
   }
@@ -38,17 +43,17 @@ async function closeDialogs() {
 
 async function openTemplate(name) {
   await page.evaluate(() => window.app.extensionManager.command.execute("Comfy.BrowseTemplates"));
-  const dialog = page.locator(".p-dialog").last();
+  const dialog = page.locator(DIALOG).last();
   await dialog.locator("input").first().fill(name);
   await dialog.locator(`[data-testid="template-workflow-${name}"]`).click();
   await dialog.waitFor({ state: "hidden" });
   await page.waitForFunction(() => window.app.graph.nodes.length > 0);
   await page.waitForTimeout(500); // the view is fitted to the graph
-  const seen = await page.evaluate(async () => ({
+  const seen = await page.evaluate(async (selector) => ({
     missing: window.app.graph.nodes.filter((node) => !(node.type in window.LiteGraph.registered_node_types)).map((node) => node.type),
     prompt: (await window.app.graphToPrompt()).output,
-    dialogs: [...document.querySelectorAll(".p-dialog")].map((element) => element.textContent),
-  }));
+    dialogs: [...document.querySelectorAll(selector)].map((element) => element.textContent),
+  }), DIALOG);
   await page.screenshot({ path: join(folder, `template_${name}.png`) });
   await closeDialogs();
   return seen;
@@ -103,7 +108,7 @@ async function recordRun(act) {
 }
 
 async function queueThroughButton() {
-  return recordRun(() => page.locator('[data-testid="queue-button"] button').first().click());
+  return recordRun(() => page.locator(RUN).first().click());
 }
 
 // Drags the slider to one quarter or three quarters of its width, whichever is further away.
@@ -133,7 +138,7 @@ async function dragSlider() {
 }
 
 async function runOnChange() {
-  await page.locator('[data-testid="queue-button"] .p-splitbutton-dropdown').click();
+  await page.locator(RUN_MODES).first().click();
   await page.getByText(/On Change/).first().click();
 }
 

@@ -18,6 +18,8 @@ DEPENDS_ON_THE_SLIDER = {"SaeuronUnlearn", "KSampler", "VAEDecode", "PreviewImag
 
 
 def test_each_committed_workflow_is_what_the_front_end_exports(seen: dict[str, Any]) -> None:
+    if "exported" not in seen:
+        pytest.skip("another front end than the one that they are exported with")
     for path, content in contents(seen["exported"]).items():
         assert path.read_text(encoding="utf-8") == content, f"run python -m tools.workflows: {path.name}"
 

@@ -15,7 +15,7 @@ const { chromium } = createRequire(import.meta.url)("playwright-core");
 const [module, address, executablePath, folder] = process.argv.slice(2);
 const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
   "--disable-component-update", "--disable-sync"];
-const PATIENCE = 400_000; // ms, for a busy machine; nothing waits this long otherwise
+const PATIENCE = Number(process.env.PATIENCE ?? 400_000); // ms, for a busy machine; nothing waits this long otherwise
 
 const { default: use } = await import(pathToFileURL(module));
 const browser = await chromium.launch({ executablePath, args: FLAGS });
