@@ -21,6 +21,7 @@ from .replacement_mask import SaeuronReplacementMask
 from .statistics import SaeuronCollectStatistics
 from .steer import SaeuronSteerFeatures
 from .sweep import SaeuronMultiplierSweep
+from .train import SaeuronTrainSAE
 from .unlearn import SaeuronUnlearn
 from .unsafe_content import SaeuronUnsafeContent
 
@@ -55,5 +56,6 @@ class SaeuronExtension(ComfyExtension):
             SaeuronCompare,
             SaeuronCheckSAE,
             SaeuronFindHookpoint,
+            SaeuronTrainSAE,
         ]
         return [checked(node) for node in nodes]

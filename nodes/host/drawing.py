@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -139,13 +140,22 @@ class BatchSampler:
         """That step alone, for what can be seen in it; from the pictures `start` [b, 4, h, w] with noise on them."""
         self._sample(model, shots, self.sigmas[step : step + 2], start)
 
-    def _sample(self, model: Any, shots: Sequence[Shot], sigmas: Tensor, start: Tensor | None = None) -> Tensor:
+    def denoise(self, model: Any, shots: Sequence[Shot], step: int, start: Tensor) -> Tensor:
+        """What the model takes the pictures `start` [b, 4, h, w] for when they have the noise of that step on them."""
+        ending = torch.stack([self.sigmas[step], torch.zeros_like(self.sigmas[step])])
+        return self._sample(model, shots, ending, start, "euler")  # whose last step gives just that
+
+    def _sample(
+        self, model: Any, shots: Sequence[Shot], sigmas: Tensor, start: Tensor | None = None, sampler: str = ""
+    ) -> Tensor:
+        """`sampler`: that of the settings where it is empty."""
         import comfy.model_management
 
         device = comfy.model_management.intermediate_device()
+        settings = replace(self._settings, sampler=sampler or self._settings.sampler)
         latents = _sample(
             model,
-            self._settings,
+            settings,
             sigmas,
             start,
             conditioning_of_batch([self._texts[shot.prompt] for shot in shots], device),

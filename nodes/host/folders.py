@@ -139,17 +139,26 @@ def own_feature_set(name: str) -> Path:
 
     Errors: `SaeuronError` for a name that is none, or that is found earlier in another folder.
     """
-    name = re.sub(r"\.json$", "", name.strip(), flags=re.IGNORECASE)
+    return _own(FEATURE_SETS, "feature set", name, ".json")
+
+
+def own_sae(name: str) -> Path:
+    """The path to save an SAE of the user's to, as `own_feature_set`."""
+    return _own(SAES, "SAE", name, ".safetensors")
+
+
+def _own(kind: str, what: str, name: str, suffix: str) -> Path:
+    name = re.sub(f"{re.escape(suffix)}$", "", name.strip(), flags=re.IGNORECASE)
     if not name:
-        raise SaeuronError("The feature set needs a name to be saved under.")
-    for path in _candidates(FEATURE_SETS, f"{name}.json"):
-        if not path.is_relative_to(_SHIPPED[FEATURE_SETS]):
+        raise SaeuronError(f"The {what} needs a name to be saved under.")
+    for path in _candidates(kind, f"{name}{suffix}"):
+        if not path.is_relative_to(_SHIPPED[kind]):
             return path
         if path.exists():
             raise SaeuronError(
                 f"What is saved as {name!r} would not be found: {str(path)!r} comes before it. Choose another name."
             )
-    raise SaeuronError("There is no folder for feature sets but the pack's own, which an update replaces.")
+    raise SaeuronError(f"There is no folder for {kind} but the pack's own, which an update replaces.")
 
 
 def hidden_by(saved: Path) -> list[Path]:

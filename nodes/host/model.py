@@ -65,7 +65,8 @@ class TokenRecorder:
     """Hands on what the block was given and what it gave, after all edits. Nothing is changed."""
 
     site: Site
-    sae: HostedSAE
+    sae: HostedSAE | None
+    """Which the host is to have loaded then, if any."""
     keep: KeepTokens
 
 
@@ -114,7 +115,7 @@ def _with(model: Any, everything: Attached) -> Any:
 
     patched = model.clone()
     patched.set_attachments(KEY, everything)
-    saes = [own.sae for part in everything[:3] for own in part]
+    saes = [own.sae for part in everything[:3] for own in part if own.sae is not None]
     patched.set_additional_models(KEY, list({id(sae.module): sae.patcher for sae in saes}.values()))
     reports: list[Report] = [
         partial(report_edit, (_place(patch), patch.edit.group), patch.preview)

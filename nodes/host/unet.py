@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from ...saeuron.errors import SaeuronError
-from ...saeuron.sae.base_models import check_fits, check_width, note_on_fit
+from ...saeuron.sae.base_models import BASE_MODELS, check_fits, check_width, note_on_fit
 from ...saeuron.sae.model import SAEIdentity
 
 SD15_CONTEXT = 768
@@ -33,6 +33,34 @@ def find_site(model: Any, identity: SAEIdentity) -> Site:
     if note := note_on_fit(identity, modules):
         logging.getLogger("saeuron").info(note)
     return Site(modules[name], identity.kind)
+
+
+class Block(NamedTuple):
+    """A transformer block that an SAE can be trained on."""
+
+    site: Site
+    width: int
+    base_model: str
+    """A key of `BASE_MODELS`: of several that are alike in layout and width the first."""
+
+
+def find_block(model: Any, hookpoint: str, kind: str) -> Block:
+    """`hookpoint` in `model` (the host's MODEL), as diffusers names it.
+
+    Errors: `SaeuronError` if the model is no Stable Diffusion UNet of a known size, or has no such block.
+    """
+    unet, family = _unet_of(model), _family_of(model)
+    modules = hookpoints_in(unet)
+    alike = [m.name for m in BASE_MODELS.values() if (m.family, m.model_channels) == (family, unet.model_channels)]
+    if not alike:
+        raise SaeuronError(
+            f"This MODEL is a {family} UNet with {unet.model_channels} channels, which no base model of this pack has. "
+            f"Connect one of {', '.join(BASE_MODELS)}, or a fine-tune of them."
+        )
+    if hookpoint not in modules:
+        raise SaeuronError(f"This MODEL has no block {hookpoint}. Choose one of {', '.join(modules)}.")
+    module = modules[hookpoint]
+    return Block(Site(module, kind), unet.get_submodule(module).in_channels, alike[0])
 
 
 def fit_note(model: Any, identity: SAEIdentity) -> str:

@@ -1,0 +1,127 @@
+"""Train SAE on the host's sampling: what is read, what is saved, and what stays when it is interrupted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from support.host_graph import Spy, at_every_step
+from tools.pack import pack as import_from_pack
+
+PROMPTS = "a cat\na dog in gray style\na tower"
+SETTINGS = {
+    "hookpoint": "up_blocks.0.attentions.1", "kind": "update", "prompts": PROMPTS, "expansion": 1, "k": 4,
+    "activation": "topk", "training_steps": 40, "batch_tokens": 48, "pictures": 12, "held_out": 6, "labelled": False,
+    "seed": 3, "sampler_name": "euler", "scheduler": "sgm_uniform", "steps": 2, "cfg": 1.0, "width": 64, "height": 64,
+}  # fmt: skip
+
+
+def train(miniature, name, **changes):
+    model, clip, _ = miniature
+    return import_from_pack("nodes.train").SaeuronTrainSAE.execute(model, clip, name, **{**SETTINGS, **changes})
+
+
+def saved(name):
+    import folder_paths
+
+    return Path(folder_paths.models_dir) / "saes" / f"{name}.safetensors"
+
+
+@pytest.fixture
+def previews(miniature, monkeypatch):
+    """What the host's progress hook is handed."""
+    import comfy.utils
+
+    seen: list[tuple[int, int, object]] = []
+    monkeypatch.setattr(
+        comfy.utils, "PROGRESS_BAR_HOOK", lambda value, total, preview, **_: seen.append((value, total, preview))
+    )
+    at_every_step(monkeypatch)
+    return seen
+
+
+def test_trains_saves_and_reports(miniature, previews):
+    sae, plot, report = train(miniature, "first", labelled=True, prompts="a | a cat\nb | a dog").result
+    assert (sae.identity.d, sae.identity.n, sae.identity.k, sae.identity.kind) == (192, 192, 4, "update")
+    assert sae.identity.base_model == "saeuron-miniature"
+    loaded = import_from_pack("nodes.load").SaeuronLoadSAE.execute("first.safetensors", *["from file"] * 3).result[0]
+    assert loaded.identity == sae.identity
+    assert plot.shape[-1] == 3 and float(plot.min()) >= 0 and float(plot.max()) <= 1
+    for word in ("unexplained", "features a token", "dead", "always on", "AUC", "recovers", "deviation"):
+        assert word in report
+    plots = [preview for value, total, preview in previews if total == 40 and preview is not None]
+    assert len(plots) == 40 and plots[0][0] == "PNG" and plots[0][1].size[0] > 300
+    unlearned = import_from_pack("nodes.find").SaeuronFeaturesByIndex.execute(sae, "3, 5", "c").result[0]
+    assert unlearned.sae == sae.identity
+
+
+def test_what_is_read_is_what_the_block_computes(miniature):
+    unet = import_from_pack("nodes.host.unet")
+    reading = import_from_pack("nodes.host.activations")
+    inputs = import_from_pack("nodes.host.inputs")
+    model, clip, _ = miniature
+    settings = inputs.SamplingSettings("euler", "sgm_uniform", 2, 2.0, 64, 64)
+    block = unet.find_block(model, "up_blocks.0.attentions.1", "update")
+    drawn = reading.HostActivations(model, clip, settings, block, "up_blocks.0.attentions.1", ["a cat"], [], 9)
+    with torch.inference_mode(False), Spy(model) as spy:
+        tokens = drawn.read([0])["up_blocks.0.attentions.1"]
+    assert tokens.shape == (1, 2, 4, 192) and tokens.dtype == torch.float16 and not tokens.is_inference()
+    updates = [after - before for before, after in zip(spy.inputs, spy.outputs, strict=True)]
+    both = [update.permute(0, 2, 3, 1).flatten(1, 2) for update in updates]  # BCHW -> BtC
+    for step in range(2):
+        distances = [(row - tokens[0, step].float()).abs().max() for row in both[step].float()]
+        assert min(distances) < 0.02 < max(distances)  # at cfg 2 the host runs both halves at once
+
+
+def test_an_interrupt_keeps_the_best(miniature, monkeypatch):
+    import comfy.model_management
+    import comfy.utils
+
+    def hook(value, total, _preview, **_):
+        if (value, total) == (30, 40):
+            comfy.model_management.interrupt_current_processing()
+
+    monkeypatch.setattr(comfy.utils, "PROGRESS_BAR_HOOK", hook)
+    at_every_step(monkeypatch)
+    with pytest.raises(comfy.model_management.InterruptProcessingException):
+        train(miniature, "interrupted")
+    assert saved("interrupted").stat().st_size > 192 * 192 * 4
+    comfy.model_management.interrupt_current_processing(False)
+
+
+def test_goes_on_from_another_sae(miniature):
+    first = train(miniature, "cold").result
+    second = train(miniature, "warm", start=first[0], training_steps=10).result
+
+    def unexplained(report):
+        return float(report.split("leaves ")[1].split("%")[0])
+
+    assert unexplained(second[2]) < unexplained(first[2]) + 1
+    assert torch.is_inference_mode_enabled()
+
+
+def test_the_model_is_as_before(miniature):
+    model, *_ = miniature
+    before = {name: value.clone() for name, value in model.model.state_dict().items()}
+    train(miniature, "harmless", training_steps=4)
+    after = model.model.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    assert not any(parameter.requires_grad and parameter.grad is not None for parameter in model.model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"prompts": "# nothing"}, "no prompts"),
+        ({"hookpoint": "down_blocks.0.attentions.0"}, "has no block"),
+        ({"k": 193}, "between 1 and n"),
+        ({"labelled": True}, "no label"),
+        ({"name": "../out"}, "can't be used"),
+        ({"batch_tokens": 100_000}, "fewer tokens"),
+    ],
+)
+def test_wrong_input_is_told(miniature, changes, message):
+    with pytest.raises(ValueError, match=message):
+        train(miniature, changes.pop("name", "wrong"), **changes)
