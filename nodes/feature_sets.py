@@ -14,6 +14,7 @@ from ..saeuron.features.statistics import ActivationStatistics
 from ..saeuron.figures.tables import feature_set_table
 from .host.folders import find_feature_set, fingerprint, hidden_by, list_feature_sets, own_feature_set
 from .host.runs import show_text
+from .host.searching import also_found_as
 from .host.sockets import CATEGORY, FEATURE_SET, STATISTICS
 
 PASTED = "pasted JSON"
@@ -26,6 +27,7 @@ class SaeuronSelectFeatures(io.ComfyNode):
             node_id="SaeuronSelectFeatures",
             display_name="Select Features",
             category=CATEGORY,
+            **also_found_as("sae", "find concept", "unlearn"),
             description="Compares statistics with and without the concept and picks the features that belong to it.",
             inputs=[
                 STATISTICS.Input("concept_statistics", tooltip="Collected with prompts that name the concept."),
@@ -104,6 +106,7 @@ class SaeuronLoadFeatureSet(io.ComfyNode):
             node_id="SaeuronLoadFeatureSet",
             display_name="Load Feature Set",
             category=CATEGORY,
+            **also_found_as("sae", "load concept", "unlearn"),
             description="Loads a concept's features from models/feature_sets, from the sets that come with the pack, "
             "or from JSON pasted into the node, so that a shared workflow needs no other file.",
             inputs=[
@@ -151,6 +154,7 @@ class SaeuronSaveFeatureSet(io.ComfyNode):
             node_id="SaeuronSaveFeatureSet",
             display_name="Save Feature Set",
             category=CATEGORY,
+            **also_found_as("sae", "save concept"),
             description="Writes a feature set as a readable JSON file to models/feature_sets.",
             inputs=[
                 FEATURE_SET.Input("feature_set", tooltip="From Select Features, or another node that finds features."),

@@ -35,6 +35,7 @@ from .host.inputs import SamplingSettings
 from .host.model import add_replacement
 from .host.replacing import ReplacementPatch, text_of
 from .host.runs import Preview, node_id_of, send_text, show_text
+from .host.searching import FORGETTING, also_found_as
 from .host.sockets import CATEGORY, FEATURE_SET, SAE, HostedSAE
 from .host.unet import find_site, fit_note
 from .host.weights import weights_digest
@@ -54,6 +55,7 @@ class SaeuronForget(io.ComfyNode):
             node_id="SaeuronForget",
             display_name="Forget",
             category=CATEGORY,
+            **also_found_as(*FORGETTING),
             description="Type what the model is to forget and what it should draw instead. The first time, it looks at "
             "pictures of the concept, which takes a while; after that it remembers. Pictures without the concept stay "
             "the same.",

@@ -13,6 +13,7 @@ from ..saeuron.sae.labels import labels_path, read_labels
 from ..saeuron.sae.model import KINDS
 from .host.folders import find_sae, fingerprint_sae, list_saes
 from .host.patchers import host_sae
+from .host.searching import also_found_as
 from .host.sockets import CATEGORY, SAE
 
 FROM_FILE = "from file"
@@ -26,6 +27,7 @@ class SaeuronLoadSAE(io.ComfyNode):
             node_id="SaeuronLoadSAE",
             display_name="Load SAE",
             category=CATEGORY,
+            **also_found_as("sae", "sparse autoencoder", "unlearn"),
             description="Loads a sparse autoencoder (SAE) from models/saes: a file in this pack's format, or a folder "
             "as sdxl-unbox or SAeUron published it.",
             inputs=[
@@ -83,6 +85,7 @@ class SaeuronLoadMiniature(io.ComfyNode):
             node_id="SaeuronLoadMiniature",
             display_name="Load Miniature",
             category=CATEGORY,
+            **also_found_as("sae", "unlearn", "small model"),
             description="Loads the small SDXL-shaped model that comes with the pack. It draws 20 kinds of objects in 5 "
             "styles, 192 x 192 pixels, at cfg 1, in seconds on a CPU: for trying things out, not for art.",
             inputs=[],

@@ -13,6 +13,7 @@ from ..saeuron.figures.tables import with_note
 from .host.model import add_replacement
 from .host.replacing import ReplacementPatch, text_of
 from .host.runs import Preview, node_id_of, show_text
+from .host.searching import FORGETTING, also_found_as
 from .host.sockets import CATEGORY, FEATURE_SET, SAE, HostedSAE, region_of
 from .host.unet import find_site, fit_note
 from .host.when import percent_inputs, strength_input, when_of
@@ -25,6 +26,7 @@ class SaeuronReplace(io.ComfyNode):
             node_id="SaeuronReplace",
             display_name="Replace Concept",
             category=CATEGORY,
+            **also_found_as(*FORGETTING, "swap concept"),
             description="Draws something else where a concept would be: the SAE finds the concept, and the model's own "
             "answer to another text takes its place. Pictures without the concept stay the same, bit for bit. Chain "
             "several for several concepts.",

@@ -11,6 +11,7 @@ from ..saeuron.edits.steering import Steering, parse_strengths
 from ..saeuron.figures.tables import strength_table, with_note
 from .host.model import Patch, add_patch
 from .host.runs import Preview, node_id_of, show_text
+from .host.searching import also_found_as
 from .host.sockets import CATEGORY, SAE, HostedSAE, region_of
 from .host.unet import find_site, fit_note
 from .host.when import when_inputs, when_of
@@ -23,6 +24,7 @@ class SaeuronSteerFeatures(io.ComfyNode):
             node_id="SaeuronSteerFeatures",
             display_name="Steer Features",
             category=CATEGORY,
+            **also_found_as("sae", "concept slider"),
             description="Adds SAE features while the model draws, each with its own strength, everywhere or where a "
             "mask says. A strength below 0 takes its feature away.",
             inputs=[

@@ -12,6 +12,7 @@ from ..saeuron.features.feature_set import FeatureSet
 from ..saeuron.figures.tables import effective_factor_table, with_note
 from .host.model import Patch, add_patch
 from .host.runs import Preview, node_id_of, show_text
+from .host.searching import FORGETTING, also_found_as
 from .host.sockets import CATEGORY, FEATURE_SET, SAE, HostedSAE, region_of
 from .host.unet import find_site, fit_note
 from .host.when import when_inputs, when_of
@@ -24,6 +25,7 @@ class SaeuronUnlearn(io.ComfyNode):
             node_id="SaeuronUnlearn",
             display_name="Unlearn",
             category=CATEGORY,
+            **also_found_as(*FORGETTING),
             description="Turns a concept's features down while the model draws. Chain several for several concepts.",
             inputs=[
                 io.Model.Input("model", tooltip="The model to patch; it is not changed itself."),

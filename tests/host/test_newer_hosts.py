@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import fields
+
 import comfy.model_patcher
 import pytest
 import torch
+from comfy_api.v0_0_2 import io
 
 from support.host_graph import Shot, load_sae, sample, unlearn
 from tools.pack import pack
@@ -55,3 +59,13 @@ def test_saes_and_the_miniature_are_in_the_hosts_own_kind_of_patcher(miniature, 
     patcher_for = pack("nodes.host.patchers").patcher_for
     assert type(load_sae().patcher) is type(patcher_for(sae.module)) is kind
     assert type(patcher_for(sae.module, whole=True)) is comfy.model_patcher.ModelPatcher
+
+
+@pytest.mark.skipif(
+    "search_aliases" not in {field.name for field in fields(io.Schema)}, reason="this ComfyUI's search knows no aliases"
+)
+@pytest.mark.parametrize("typed", ["forget", "unlearn", "erase", "remove concept", "negative prompt", "sae"])
+def test_the_search_finds_the_nodes_under_what_people_type(typed):
+    nodes = asyncio.run(pack("nodes.extension").SaeuronExtension().get_node_list())
+    found = {node.GET_SCHEMA().node_id for node in nodes if typed in node.GET_SCHEMA().search_aliases}
+    assert found >= {"SaeuronForget", "SaeuronUnlearn", "SaeuronReplace"}
