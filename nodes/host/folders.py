@@ -16,6 +16,7 @@ from ...saeuron.files import broken_link, resolve_inside
 from ...saeuron.prompts import read_prompts
 from ...saeuron.sae.labels import labels_path
 from ...saeuron.sae.layouts import find_files, is_sae, layout_of_weights
+from ...saeuron.sae.repositories import where_to_get
 
 SAES = "saes"
 FEATURE_SETS = "feature_sets"
@@ -104,7 +105,8 @@ def find_sae(name: str) -> Path:
     """A file, or a folder in one of the published layouts. Errors: `SaeuronError` if there is none of that name."""
     there = [path for path in _candidates(SAES, name) if path.exists()]
     if not there:
-        raise SaeuronError(_missing("SAE", name, SAES, list_saes()))
+        where = where_to_get(name, str(Path(folder_paths.models_dir) / SAES))
+        raise SaeuronError(" ".join(filter(None, (_missing("SAE", name, SAES, list_saes()), where))))
     # A folder of that name need not be an SAE in each of the places.
     return next(filter(is_sae, there), there[0])
 

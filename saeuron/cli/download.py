@@ -13,18 +13,22 @@ from ..errors import SaeuronError
 from ..files import resolve_inside, sha256_of
 from ..optional import require
 from ..sae.layouts import LAYOUTS, source_of
+from ..sae.repositories import REPOSITORIES
 from .options import Result, add_command
 
 TOP = "."
 """The name of an SAE whose files lie at the top of a repository."""
 
-REPOSITORIES = ("surokpro2/sdxl-saes", "bcywinski/SAeUron")
+EVERYTHING = "all"
+"""In place of an SAE's name."""
 
 
 def add_commands(commands: Any) -> None:
     parser = add_command(commands, "download", _download, "Get a published SAE; without a name, list what there is.")
-    parser.add_argument("repository", help=f"on the Hugging Face hub, {' or '.join(REPOSITORIES)}")
-    parser.add_argument("name", nargs="?", default="", help="the SAE's folder there")
+    parser.add_argument(
+        "repository", nargs="?", default="", help="on the Hugging Face hub; without it, those that are known"
+    )
+    parser.add_argument("name", nargs="?", default="", help=f"the SAE's folder there, or {EVERYTHING}")
     parser.add_argument(
         "--into", type=Path, default=(comfyui_folder() or Path()) / "models" / "saes", help="default: %(default)s"
     )
@@ -45,27 +49,31 @@ def _download(arguments: Namespace) -> Result:
 
 
 def _fetch(arguments: Namespace) -> Result:
+    if not arguments.repository:
+        rows = [(r.name, r.base_model, f"{r.layout.config} + {r.layout.weights}") for r in REPOSITORIES]
+        return Result({"repositories": [name for name, *_ in rows]}, "\n".join(map("  ".join, rows)))
     hub = require("huggingface_hub", "huggingface_hub", "Downloading")
     info = hub.HfApi(endpoint=arguments.endpoint).model_info(arguments.repository, files_metadata=True)
     files = {file.rfilename: file for file in info.siblings or ()}
     there = saes_in(files)
     if not arguments.name:
         return Result({"saes": sorted(there)}, "\n".join(sorted(there)))
-    name = arguments.name.strip("/")
-    if name not in there:
+    asked = arguments.name.strip("/")
+    wanted = sorted(there) if asked == EVERYTHING and there else [asked]
+    if not set(wanted) <= set(there):
         others = {source for file in files if (source := source_of(PurePosixPath(file).name))}
         more = f" It has SAEs in the format of {', '.join(sorted(others))}, which can't be read yet." if others else ""
         known = ", ".join(sorted(there)) or "none that this reads"
-        raise SaeuronError(f"{arguments.repository} has no SAE {name!r}. It has: {known}.{more}")
-    # A folder of its own for files at the top of a repository, as they say nothing of where they are from.
-    into = arguments.into / PurePosixPath(arguments.repository).name if name == TOP else arguments.into
+        raise SaeuronError(f"{arguments.repository} has no SAE {asked!r}. It has: {known}.{more}")
     written = []
-    for file in there[name]:
+    for sae, file in [(name, file) for name in wanted for file in there[name]]:
+        # A folder of its own for files at the top of a repository, as they say nothing of where they are from.
+        into = arguments.into / PurePosixPath(arguments.repository).name if sae == TOP else arguments.into
         path = resolve_inside(into, file)
         url = hub.hf_hub_url(arguments.repository, file, revision=info.sha, endpoint=arguments.endpoint)
         bring(published_file(url, files[file]), path)
         written.append(str(path))
-    return Result({"sae": name, "files": written}, "\n".join(written))
+    return Result({"sae": asked, "files": written}, "\n".join(written))
 
 
 def saes_in(files: Iterable[str]) -> dict[str, list[str]]:

@@ -245,3 +245,12 @@ def test_what_would_not_be_found_is_not_saved(folders, monkeypatch, tmp_path, ca
     assert not list((tmp_path / "models").rglob("*.json"))
     save(cats, "new", False)
     assert folders.find_feature_set("new.json") == tmp_path / "models" / "feature_sets" / "new.json"
+
+
+def test_a_missing_sae_that_is_published_says_where_to_get_it(folders):
+    name = "unet.up_blocks.0.attentions.1_k10_hidden5120_auxk256_bs4096_lr0.0001/final"
+    with pytest.raises(
+        import_from_pack("saeuron.errors").SaeuronError,
+        match=r"no SAE named.*repository surokpro2/sdxl-saes.*state_dict\.pth into",
+    ):
+        folders.find_sae(name)

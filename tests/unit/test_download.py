@@ -18,6 +18,7 @@ import pytest
 from saeuron.__main__ import main
 from saeuron.cli.download import saes_in
 from saeuron.sae.files import load_sae
+from saeuron.sae.repositories import where_to_get
 from tools.host.unpack import REPOSITORY
 from tools.sae_files import write_unbox
 
@@ -236,3 +237,49 @@ def test_saes_that_are_not_read_are_named(hub, tmp_path, capsys):
     hub.listed.append(_listed("layer/sae_weights.safetensors", b"x"))
     assert download(hub, tmp_path, "layer") == 1
     assert "SAELens, which can't be read yet" in capsys.readouterr().err
+
+
+def test_all_saes_of_a_repository_are_brought(hub, tmp_path):
+    second = {name.replace("_k3", "_k4"): data for name, data in hub.files.items() if name.startswith(SAE)}
+    hub.files |= second
+    hub.listed += [_listed(name, data) for name, data in second.items()]
+    assert download(hub, tmp_path / "saes", "all") == 0
+    for folder in (SAE, SAE.replace("_k3", "_k4")):
+        assert load_sae(tmp_path / "saes" / folder).identity.n == 12
+
+
+def test_without_a_repository_the_known_ones_are_listed(capsys):
+    assert main(["download", "--json"]) == 0
+    assert "surokpro2/sdxl-saes" in json.loads(capsys.readouterr().out)["repositories"]
+
+
+def test_a_name_that_leaves_the_folder_is_refused(hub, tmp_path, capsys):
+    """The hub lists what it likes."""
+    for name, data in list(hub.files.items()):
+        hub.files[f"../{name}"] = data
+        hub.listed.append(_listed(f"../{name}", data))
+    assert download(hub, tmp_path / "saes", f"../{SAE}") == 1
+    assert "can't be used as a file name" in capsys.readouterr().err
+    assert not (tmp_path / SAE).exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("unet.up_blocks.0.attentions.1_k10_hidden5120_auxk256_bs4096_lr0.0001/final", "surokpro2/sdxl-saes"),
+        ("unet.up_blocks.0.attentions.1_k160_hidden5120_auxk256_bs4096_lr0.0001/final", "wendlerc/sdxl-turbo-saes"),
+        (
+            "unet.up_blocks.0.attentions.1_k10_hidden5120_auxk256_bs4096_lr0.0001\\final\\state_dict.pth",
+            "surokpro2/sdxl-saes",
+        ),
+    ],
+)
+def test_a_missing_sae_that_somebody_publishes_is_named_with_its_files_and_folder(name, expected):
+    told = where_to_get(name, "models/saes")
+    folder = name.replace("\\", "/").removesuffix("/state_dict.pth")
+    assert f"repository {expected} on" in told and f"download {expected} {folder}`" in told
+    assert all(f"{folder}/{file}" in told for file in ("config.json", "state_dict.pth")) and "models/saes" in told
+
+
+def test_of_other_saes_nothing_is_claimed():
+    assert where_to_get("my-own.safetensors", "models/saes") == "" == where_to_get("", "models/saes")
