@@ -46,7 +46,9 @@ def add_placement(parser: Any) -> None:
 def add_model(parser: Any) -> None:
     group = parser.add_argument_group("model and sampling")
     group.add_argument(
-        "--model", default=MINIATURE, help="a folder with an SDXL pipeline of diffusers, a hub name, or miniature"
+        "--model",
+        default=MINIATURE,
+        help="a folder with an SDXL or SD 1.x pipeline of diffusers, a hub name, or miniature",
     )
     group.add_argument("--sae", type=Path, help="an SAE's file or folder; with the miniature its own if left out")
     group.add_argument("--steps", type=int, default=4)
@@ -109,12 +111,12 @@ def model_of(arguments: argparse.Namespace) -> Any:
     import torch
 
     from ..reference.miniature import load_miniature
-    from ..reference.models import load_sdxl
+    from ..reference.models import load_model
 
     dtype = getattr(torch, arguments.dtype)
     if arguments.model == MINIATURE:
         return load_miniature(arguments.device, dtype)
-    return load_sdxl(arguments.model, arguments.device, dtype)
+    return load_model(arguments.model, arguments.device, dtype)
 
 
 def reference_settings(arguments: argparse.Namespace) -> Any:

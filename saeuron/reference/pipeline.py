@@ -70,7 +70,7 @@ class ReferencePipeline:
         progress: Callable[[int], object] = lambda _: None,
     ) -> None:
         hookpoints = [name for name, _ in model.unet.named_modules() if HOOKPOINT.fullmatch(name)]
-        self.hookpoint = check_fits(loaded.identity, "sdxl", model.unet.config.block_out_channels[0], hookpoints)
+        self.hookpoint = check_fits(loaded.identity, model.family, model.unet.config.block_out_channels[0], hookpoints)
         check_width(loaded.identity, model.unet.get_submodule(self.hookpoint).in_channels)
         self.sampler = Sampler(model, settings)
         self._model, self._settings, self._progress = model, settings, progress

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -131,7 +131,7 @@ class Sampler:
                 torch.cat([latents] * halves),
                 time.round().to(self._model.device),  # a whole time step, as ComfyUI hands the UNet
                 encoder_hidden_states=conditioning.text,
-                added_cond_kwargs={"text_embeds": conditioning.pooled, "time_ids": conditioning.sizes},
+                **conditioning.added,
             )
 
         return run
@@ -151,9 +151,11 @@ class Sampler:
         if NEGATIVE in _roles(self._settings.cfg):
             prompts = [self._settings.negative] * len(shots) + prompts
         text, pooled = self._model.encode(prompts)
+        if pooled is None:
+            return _Conditioning(text, {})
         size = [self.height, self.width]
         sizes = torch.tensor([[*size, 0, 0, *size]], dtype=text.dtype, device=text.device).repeat(len(text), 1)
-        return _Conditioning(text, pooled, sizes)
+        return _Conditioning(text, {"added_cond_kwargs": {"text_embeds": pooled, "time_ids": sizes}})
 
     def _noise(self, shots: Sequence[Shot]) -> Tensor:
         """float32, each picture's from its own seed, on the CPU as the host makes it."""
@@ -171,8 +173,8 @@ class Sampler:
 
 class _Conditioning(NamedTuple):
     text: Tensor
-    pooled: Tensor
-    sizes: Tensor
+    added: Mapping[str, Any]
+    """What SDXL's UNet takes besides."""
 
 
 def _roles(cfg: float) -> tuple[str, ...]:

@@ -3,67 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
-import sys
-import sysconfig
-import venv
 import zipfile
 from email import message_from_bytes
 from pathlib import Path
 
-import pytest
 import tomllib
+
+from support.installing import python_with, run
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 LARGEST_WHEEL = 45_000_000  # bytes; nearly all of it is the miniature's weights
-
-
-@pytest.fixture(scope="module")
-def tracked() -> list[str]:
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    return [name for name in listed.split("\0") if name and (ROOT / name).is_file()]
-
-
-@pytest.fixture(scope="module")
-def source(tracked: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tracked files alone, so that nothing that lies about in the checkout gets in or helps."""
-    folder = tmp_path_factory.mktemp("source")
-    for name in tracked:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, folder / name)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    run(sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-w", folder, source)
-    (built,) = folder.glob("*.whl")
-    return built
-
-
-def run(*words: str | Path, cwd: Path | None = None) -> str:
-    """Standard output of a command that knows of no ComfyUI and of no checkout, and asks no network."""
-    unknown = ("COMFYUI_PATH", "PYTHONPATH", "PYTHONHOME")
-    environment = {name: value for name, value in os.environ.items() if name not in unknown}
-    environment |= {"HF_HUB_OFFLINE": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    done = subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True, encoding="utf-8")
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def python_with(folder: Path, *words: str | Path) -> Path:
-    """A new environment's Python, with what pip installs at `words` and the packages that the tests run with: nothing
-    is downloaded."""
-    venv.create(folder)
-    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    packages = run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip()
-    (Path(packages) / "tests.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
-    run(sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--no-build-isolation", *words)
-    return python
 
 
 def test_the_wheel_holds_the_library_whole_and_nothing_else(wheel: Path, tracked: list[str]) -> None:

@@ -57,6 +57,36 @@ def make_pipeline(folder: Path) -> Any:
     )
 
 
+def make_sd1_pipeline(folder: Path) -> Any:
+    """The same of SD 1.x, as wide as its outermost blocks all through, so that it passes for SD 1.4."""
+    from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+    from transformers import CLIPTextModel
+
+    torch.manual_seed(0)
+    unet = UNet2DConditionModel(
+        sample_size=8, block_out_channels=(320,) * 4, attention_head_dim=8, cross_attention_dim=24, norm_num_groups=8
+    )
+    vae = AutoencoderKL(
+        block_out_channels=(8, 8, 8, 8),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        latent_channels=4,
+        norm_num_groups=4,
+        sample_size=64,
+    )
+    scheduler = PNDMScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, skip_prk_steps=True)
+    return StableDiffusionPipeline(
+        vae=vae,
+        text_encoder=CLIPTextModel(_text_config(24, 24)),
+        tokenizer=_tokenizer(folder),
+        unet=unet,
+        scheduler=scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+
+
 def _text_config(width: int, projection: int) -> Any:
     from transformers import CLIPTextConfig
 

@@ -14,7 +14,7 @@ from saeuron.edits.when import When
 from saeuron.errors import SaeuronError
 from saeuron.features.feature_set import Feature, FeatureSet, FeatureStep
 from saeuron.features.selection import SelectionSettings, select_features
-from saeuron.reference.models import load_sdxl, model_of
+from saeuron.reference.models import load_model, model_of
 from saeuron.reference.pipeline import ReferencePipeline
 from saeuron.reference.sampling import ReferenceSettings
 from saeuron.sae.files import LoadedSAE, save_sae
@@ -40,7 +40,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def models(folder):
-    return {dtype: load_sdxl(folder, dtype=dtype) for dtype in DTYPES}
+    return {dtype: load_model(folder, dtype=dtype) for dtype in DTYPES}
 
 
 def random_loaded_sae() -> LoadedSAE:
@@ -205,5 +205,5 @@ def test_a_scheduler_of_another_kind_is_refused(models):
 
 
 def test_a_folder_of_something_else_is_refused(folder):
-    with pytest.raises(SaeuronError, match="no SDXL pipeline"):
-        load_sdxl(f"{folder}/unet")
+    with pytest.raises(SaeuronError, match=r"no SDXL or SD 1\.x pipeline"):
+        load_model(f"{folder}/unet")
