@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import re
 import uuid
@@ -163,6 +164,20 @@ def read_text(path: Path, limit: int) -> str:
         raise SaeuronError(f"{path.name} can't be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise SaeuronError(f"{path.name} is not UTF-8 text. Save it as UTF-8.") from error
+
+
+def format_safetensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    """A safetensors file of contiguous tensors; the same bytes for the same content, which `save` alone does not give:
+    it writes the metadata in an order of its own."""
+    from safetensors.torch import save
+
+    content = save(dict(tensors), dict(metadata))
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:start])
+    header["__metadata__"] = dict(sorted(metadata.items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[start:]
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -60,6 +60,7 @@ def add_model(parser: Any) -> None:
     group.add_argument("--seed", type=int, default=42, help="of the first picture")
     group.add_argument("--device", default="cpu", help="cpu, cuda or mps")
     group.add_argument("--dtype", choices=DTYPES, default=DTYPES[0])
+    group.add_argument("--ray-address", default="", help="draw on a Ray cluster: its address, auto, or local")
     add_placement(parser)
 
 
@@ -129,12 +130,21 @@ def reference_settings(arguments: argparse.Namespace) -> Any:
 
 
 def pipeline_of(arguments: argparse.Namespace, pictures: int) -> Any:
-    """A `ReferencePipeline` with a progress bar over `pictures`."""
+    """A `ReferencePipeline`, or with ``--ray-address`` one on a cluster, with a progress bar over `pictures`."""
+    if arguments.ray_address:
+        from .cluster import ClusterPipeline
+
+        return ClusterPipeline(arguments, _bar(pictures).update)
     from ..reference.pipeline import ReferencePipeline
 
     settings, loaded = reference_settings(arguments), sae_of(arguments)
     model = model_of(arguments)
-    from tqdm import tqdm  # last: a package that is missing has been asked for by the model's loader
-
-    bar = tqdm(total=pictures, unit="picture", disable=None)  # None: only where a person looks on
+    bar = _bar(pictures)  # last: a package that is missing has been asked for by the model's loader
     return ReferencePipeline(model, loaded, settings, bar.update)
+
+
+def _bar(pictures: int) -> Any:
+    """Only where a person looks on, and there is something to count."""
+    from tqdm import tqdm
+
+    return tqdm(total=pictures, unit="picture", disable=None if pictures else True)

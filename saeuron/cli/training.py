@@ -97,7 +97,7 @@ def _train(arguments: Namespace) -> Result:
     settings = RunSettings(
         arguments.pictures, arguments.held_out, arguments.evaluate_every, arguments.evaluate_every, arguments.seed
     )
-    run = TrainingRun(source, jobs, settings, arguments.output, arguments.device, processes)
+    run = TrainingRun(source, jobs, settings, arguments.output, processes.device or arguments.device, processes)
     from tqdm import tqdm
 
     bar = tqdm(total=len(jobs) * arguments.training_steps, unit="step", disable=None if not processes.rank else True)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..errors import SaeuronError
-from ..files import check_format, read_safetensors, write_atomically
+from ..files import check_format, format_safetensors, read_safetensors, write_atomically
 from ..json_text import format_json, parse_json
 from ..sae.model import SAEIdentity, SparseCodes
 from ..schedule import check_schedule, difference, nearest_step
@@ -186,8 +186,6 @@ class ActivationStatistics:
 
         Errors: as `write_atomically`.
         """
-        from safetensors.torch import save
-
         metadata = {
             "format": FORMAT,
             "version": VERSION,
@@ -200,7 +198,7 @@ class ActivationStatistics:
         tensors = {name: getattr(self, name) for name in _LAYOUT}
         if pictures:
             tensors |= self.pictures.tensors()
-        write_atomically(path, save(tensors, metadata))
+        write_atomically(path, format_safetensors(tensors, metadata))
 
     @classmethod
     def load(cls, path: Path) -> ActivationStatistics:

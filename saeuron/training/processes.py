@@ -28,6 +28,8 @@ class Processes:
 
     rank: int = 0
     count: int = 1
+    device: torch.device | None = None
+    """Where this process is to train; None: wherever it likes."""
     prepare: Callable[[Any, torch.optim.Optimizer], tuple[Any, torch.optim.Optimizer]] = _alone
     """Makes a module whose gradients are the mean over all processes."""
     backward: Callable[[Tensor], None] = _backward
@@ -58,6 +60,7 @@ def accelerated() -> Processes:
     return Processes(
         accelerator.process_index,
         accelerator.num_processes,
+        accelerator.device,
         prepare,
         accelerator.backward,
         lambda x: accelerator.reduce(x, reduction="mean"),

@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-from saeuron.training.processes import accelerated
+from saeuron.training.processes import ALONE, accelerated
 from saeuron.training.run import Job, Progress, RunSettings, TrainingRun
 from saeuron.training.settings import TrainingSettings
 
@@ -31,8 +31,7 @@ def _watch(progress: Progress) -> None:
 
 
 if __name__ == "__main__":
-    processes = accelerated() if "ACCELERATE_USE_CPU" in os.environ else None
-    more = {} if processes is None else {"processes": processes}
-    trained = TrainingRun(planted_activations(), JOBS, RUN, Path(sys.argv[1]), **more).run(_watch)
-    if processes is None or processes.rank == 0:
-        print(json.dumps({name: one.losses for name, one in trained.items()}))
+    processes = accelerated() if os.environ.get("WORLD_SIZE", "1") != "1" else ALONE
+    trained = TrainingRun(planted_activations(), JOBS, RUN, Path(sys.argv[1]), processes=processes).run(_watch)
+    if not processes.rank:
+        print(json.dumps({name: one.losses for name, one in trained.items()}), flush=True)

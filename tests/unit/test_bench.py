@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from saeuron.edits.intervention import code_change, edit_exact
 from tools.bench import dense
 from tools.bench.edit import RATE, make_case
 from tools.bench.timing import interleaved, ratios
+from tools.bench.training import HELD_OUT, Size, store_tokens, training_section
+from tools.host.unpack import REPOSITORY
 
 
 def test_ways_take_turns_and_begin_in_turn():
@@ -46,3 +50,21 @@ def test_the_peak_of_a_process_is_not_its_parents():
     before, after = map(float, run.stdout.split())
     assert before < ballast.nbytes / 2**20 / 2
     assert 60 < after - before < 100
+
+
+def test_trainers_are_compared_on_tokens_that_have_something_to_find(tmp_path):
+    size = Size(d=32, n=64, k=4, steps=30, batch=512)
+    file = tmp_path / "tokens.safetensors"
+    store_tokens(file, size)
+    tokens = load_file(file)["tokens"]
+    assert tokens.shape == (512 * 24 + HELD_OUT, 32) and 0.5 < float(tokens.float().var()) < 2
+    command = [sys.executable, "-m", "tools.bench.training_ours", str(file), *map(str, (32, 64, 4, 30, 512))]
+    found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, cwd=REPOSITORY).stdout)
+    assert 0 < found["unexplained"] < 1 and found["tokens_per_second"] > 0 and found["peak_mib"] > 0
+
+
+def test_our_trainer_is_compared_with_the_faster_peer():
+    figures = {"ours": 30.0, "sparsify": 10.0, "dictionary_learning": 20.0}
+    trainers = {n: {"tokens_per_second": s, "unexplained": 0.25, "peak_mib": 7} for n, s in figures.items()}
+    section = training_section([{**Size(32, 64, 4, 30)._asdict(), "trainers": trainers}], {})
+    assert "| ours | 30 | 1.50 | 25.00% | 7 |" in section and "| sparsify | 10 | 0.50 |" in section

@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from saeuron.errors import SaeuronError
-from saeuron.files import check_format, read_pickle, read_safetensors, read_text, resolve_inside, write_atomically
+from saeuron.files import (
+    check_format,
+    format_safetensors,
+    read_pickle,
+    read_safetensors,
+    read_text,
+    resolve_inside,
+    write_atomically,
+)
 from support.examples import examples
 
 ROOT = Path(__file__).parents[2]
@@ -257,3 +265,13 @@ def test_format_refuses_others(found: object, version: object, message: str) -> 
         check_format(found, version, "f", "1.0", "x.json")
     assert "x.json" in str(caught.value)
     assert len(str(caught.value)) < 300
+
+
+def test_safetensors_of_the_same_content_are_the_same_bytes(tmp_path):
+    tensors = {"b": torch.arange(6.0).view(2, 3), "a": torch.arange(3), "half": torch.ones(5).half()}
+    metadata = {f"key {number}": "ünï" * number for number in range(20)}
+    first = format_safetensors(tensors, metadata)
+    assert first == format_safetensors(dict(reversed(tensors.items())), dict(reversed(metadata.items())))
+    (tmp_path / "file.safetensors").write_bytes(first)
+    found, also = read_safetensors(tmp_path / "file.safetensors")
+    assert also == metadata and all(torch.equal(found[name], tensors[name]) for name in tensors)

@@ -17,7 +17,7 @@ from tools.bench.machine import this_machine
 from tools.host.unpack import REPOSITORY
 from tools.miniature.training import import_host
 
-from . import collecting, compiling, edit, overhead, replacing, serving
+from . import collecting, compiling, edit, overhead, replacing, serving, training
 from .rates import machine_rates
 from .report import write_report
 
@@ -32,6 +32,7 @@ PARTS: dict[str, Callable[[], Any]] = {
     "start": serving.start,
     "loading": serving.loading,
     "compiling": compiling.measure,
+    "training": training.measure,
 }
 OUTPUT = REPOSITORY / "output" / "bench.json"
 

@@ -11,6 +11,7 @@ from tools.evaluation.report import table
 
 from .edit import FEATURES, RATE, D
 from .timing import ratios
+from .training import training_section
 
 
 def write_report(path: Path, results: dict[str, Any]) -> None:
@@ -35,6 +36,7 @@ def write_report(path: Path, results: dict[str, Any]) -> None:
         "start": _start,
         "loading": _loading,
         "compiling": _compiling,
+        "training": training_section,
     }
     parts += [section(results[name], machine) for name, section in sections.items() if name in results]
     path.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
