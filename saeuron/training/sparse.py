@@ -43,9 +43,10 @@ def choose(x: Tensor, weight: Tensor, bias: Tensor, k: int, reduced: bool = Fals
 
 def rows_times(matrix: Tensor, indices: Tensor, x: Tensor) -> Tensor:
     """[B, k]: the rows `indices` [B, k] of `matrix` [n, d], each times its own token of x [B, d]."""
-    at_once = max(1, ELEMENTS_AT_ONCE // (4 * indices.shape[1] * x.shape[1]))
+    at_once = max(1, ELEMENTS_AT_ONCE // (2 * indices.shape[1] * x.shape[1]))
     parts = zip(indices.split(at_once), x.split(at_once), strict=True)
-    return torch.cat([torch.bmm(matrix[chosen], part.unsqueeze(-1)).squeeze(-1) for chosen, part in parts])
+    # Six times as fast on a processor as indexing and a batched product.
+    return torch.cat([F.embedding(chosen, matrix).mul_(part.unsqueeze(1)).sum(-1) for chosen, part in parts])
 
 
 def weighted_rows(matrix: Tensor, indices: Tensor, values: Tensor) -> Tensor:

@@ -66,5 +66,5 @@ def test_trainers_are_compared_on_tokens_that_have_something_to_find(tmp_path):
 def test_our_trainer_is_compared_with_the_faster_peer():
     figures = {"ours": 30.0, "sparsify": 10.0, "dictionary_learning": 20.0}
     trainers = {n: {"tokens_per_second": s, "unexplained": 0.25, "peak_mib": 7} for n, s in figures.items()}
-    section = training_section([{**Size(32, 64, 4, 30)._asdict(), "trainers": trainers}], {})
+    section = training_section([{**Size(32, 64, 4, 30)._asdict(), "trainers": trainers}], {"threads": 2})
     assert "| ours | 30 | 1.50 | 25.00% | 7 |" in section and "| sparsify | 10 | 0.50 |" in section

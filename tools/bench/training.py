@@ -30,7 +30,7 @@ class Size(NamedTuple):
     batch: int = 2048
 
 
-SIZES = (Size(192, 1536, 10, 400), Size(1280, 5120, 10, 80), Size(1280, 20480, 32, 24))
+SIZES = (Size(192, 1536, 10, 200), Size(1280, 5120, 10, 40), Size(1280, 20480, 32, 12))
 """A block of the miniature, and SDXL's with the features of sdxl-unbox and of SAeUron."""
 
 
@@ -91,7 +91,7 @@ def peers_python() -> Path:
     return python
 
 
-def training_section(found: list[dict[str, Any]], _machine: dict[str, Any]) -> str:
+def training_section(found: list[dict[str, Any]], machine: dict[str, Any]) -> str:
     """Of docs/performance.md."""
     rows = []
     for row in found:
@@ -109,6 +109,7 @@ def training_section(found: list[dict[str, Any]], _machine: dict[str, Any]) -> s
     return (
         f"## Training SAEs\n\nAgainst {' and '.join(PEERS)}, on the same stored tokens (sums of 24 of 4 d directions, "
         f"and noise), batches of {found[0]['batch']} tokens, each in its own process, one after another in one run. "
+        f"Threads: {machine['threads']}. "
         f"All with Adam at the rate {RATE:g}, warmed up over a tenth of the steps; ours falls to a hundredth of it by "
         f"the end, the peers keep it. The first {NOT_COUNTED} steps are not counted. Unexplained variance is that of "
         f"{HELD_OUT} tokens that were held out. Ours chooses features in bfloat16 where the processor multiplies in "
