@@ -10,7 +10,7 @@ from ..saeuron.sae.base_models import BASE_MODELS
 from ..saeuron.sae.files import Placement
 from ..saeuron.sae.hookpoints import FAMILIES, canonical_name, hookpoints_of
 from ..saeuron.sae.labels import labels_path, read_labels
-from ..saeuron.sae.model import KINDS
+from ..saeuron.sae.model import ACTIVATIONS, KINDS
 from .host.folders import find_sae, fingerprint_sae, list_saes
 from .host.patchers import host_sae
 from .host.searching import also_found_as
@@ -51,6 +51,14 @@ class SaeuronLoadSAE(io.ComfyNode):
                     default=FROM_FILE,
                     tooltip="The model the SAE was trained on. Only needed where the file does not record it.",
                 ),
+                io.Combo.Input(
+                    "activation",
+                    options=[FROM_FILE, *ACTIVATIONS],
+                    default=FROM_FILE,
+                    tooltip="What makes the codes. Only needed for G-SAE (sigmoid), whose files do not say so, and "
+                    "to have the k largest of each token of a BatchTopK SAE (topk).",
+                    optional=True,
+                ),
             ],
             outputs=[SAE.Output(display_name="sae", tooltip="For Forget, Unlearn, Collect Statistics and others.")],
         )
@@ -65,11 +73,14 @@ class SaeuronLoadSAE(io.ComfyNode):
         return fingerprint_sae(find_sae(sae_name))
 
     @classmethod
-    def execute(cls, sae_name: str, hookpoint: str, kind: str, base_model: str) -> io.NodeOutput:
+    def execute(
+        cls, sae_name: str, hookpoint: str, kind: str, base_model: str, activation: str = FROM_FILE
+    ) -> io.NodeOutput:
         chosen = {
             "hookpoint": canonical_name(hookpoint) if hookpoint != FROM_FILE else "",
             "kind": kind if kind != FROM_FILE else "",
             "base_model": base_model if base_model != FROM_FILE else "",
+            "activation": activation if activation != FROM_FILE else "",
         }
         path = find_sae(sae_name)
         labels = labels_path(path)

@@ -10,7 +10,7 @@ from ..features.selection import MEANS_OF_ALL, SelectionSettings, select_feature
 from ..features.statistics import RATE_UNITS, ActivationStatistics
 from ..figures.tables import feature_set_table
 from ..sae.files import load_sae, save_sae
-from ..sae.formats import Placement
+from ..sae.formats import WRITERS, Placement
 from .options import Result, add_command, add_placement, placement_of
 
 
@@ -32,9 +32,10 @@ def add_commands(commands: Any) -> None:
     select.add_argument("--per-step", action="store_true")
     select.add_argument("--overlap", type=float, default=defaults.overlap, help="0 to 1; small: the concept's alone")
 
-    convert = add_command(commands, "convert", _convert, "Write any readable SAE as one safetensors file of ours.")
+    convert = add_command(commands, "convert", _convert, "Write any readable SAE as a file of ours, or for others.")
     convert.add_argument("sae", type=Path)
-    convert.add_argument("output", type=Path, help="a .safetensors file")
+    convert.add_argument("output", type=Path, help="a .safetensors file; a folder with another layout than ours")
+    convert.add_argument("--layout", choices=("ours", *WRITERS), default="ours", help="others record no place")
     convert.add_argument("--dtype", choices=("float32", "float16", "bfloat16"), default="float32")
     add_placement(convert)
 
@@ -66,6 +67,10 @@ def _convert(arguments: Namespace) -> Result:
     import torch
 
     sae, identity = load_sae(arguments.sae, placement_of(arguments))
+    if arguments.layout != "ours":
+        WRITERS[arguments.layout](arguments.output, sae)
+        text = f"{identity.describe()}, written to {arguments.output} as {arguments.layout} does"
+        return Result({"output": str(arguments.output), "layout": arguments.layout, "sae": identity.as_dict()}, text)
     placement = Placement(identity.base_model, identity.hookpoint, identity.kind)
     save_sae(arguments.output, sae, placement, getattr(torch, arguments.dtype))
     written = load_sae(arguments.output).identity

@@ -15,7 +15,7 @@ from ..features.forgetting import parse_concepts, with_article
 from ..reference.replacing import ReferenceReplacement
 from ..sae.files import LoadedSAE, load_sae
 from ..sae.formats import Placement
-from ..sae.model import KINDS
+from ..sae.model import ACTIVATIONS, KINDS
 
 MINIATURE = "miniature"
 MINIATURE_SAE = Path(__file__).parents[1] / "miniature" / "saes" / "miniature-up_blocks.0.attentions.1.safetensors"
@@ -41,6 +41,7 @@ def add_placement(parser: Any) -> None:
     group.add_argument("--base-model", default="", help="sdxl-turbo, sdxl, sd15 or saeuron-miniature")
     group.add_argument("--hookpoint", default="", help="like up_blocks.0.attentions.1")
     group.add_argument("--kind", default="", choices=("", *KINDS), help="what it reads there")
+    group.add_argument("--read-as", default="", choices=("", *ACTIVATIONS), help="what makes its codes, by choice")
 
 
 def add_model(parser: Any) -> None:
@@ -79,7 +80,7 @@ def add_replacement(parser: Any) -> None:
 
 
 def placement_of(arguments: argparse.Namespace) -> Placement:
-    return Placement(arguments.base_model, arguments.hookpoint, arguments.kind)
+    return Placement(arguments.base_model, arguments.hookpoint, arguments.kind, arguments.read_as)
 
 
 def intervention_of(arguments: argparse.Namespace, multiplier: float) -> Intervention:

@@ -248,7 +248,7 @@ def may_change(sae: SparseAutoencoder, edit: FeatureEdit, x: Tensor) -> Tensor:
     """
     weight, bias = sae.encoder_rows(edit.features)
     slack = SLACK * x.norm(dim=-1, keepdim=True) * weight.norm(dim=-1).max()
-    candidates: Tensor = (nn.functional.linear(x, weight, bias) > edit.thresholds - slack).any(-1)
+    candidates: Tensor = (sae.at_most(nn.functional.linear(x, weight, bias)) > edit.thresholds - slack).any(-1)
     return candidates
 
 

@@ -135,7 +135,7 @@ class FeatureSet:
 
         What the feature set does not record is not compared.
         """
-        recorded, found = self.sae.as_dict(), identity.as_dict()
+        recorded, found = vars(self.sae), vars(identity)
         if different := [name for name, value in recorded.items() if value != "" and value != found[name]]:
             raise SaeuronError(
                 f"The feature set for {self.concept!r} was made with another SAE (other {', '.join(different)}): "

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..errors import SaeuronError
-from ..sae.model import SAEIdentity, SparseCodes
+from ..sae.model import JUMPRELU, SAEIdentity, SparseCodes
 
 KEPT = 256
 """Pictures, at most."""
@@ -92,11 +92,12 @@ class KeptPictures:
         if not self._pictures:
             return {}
         keys, pictures = zip(*sorted(self._pictures.items()), strict=True)
+        width = max(picture.values.shape[1] for picture in pictures)
         return {
             "picture_keys": torch.tensor(keys, dtype=torch.int64),
             "picture_tokens": torch.tensor([len(picture.values) for picture in pictures], dtype=torch.int64),
-            "picture_values": torch.cat([picture.values for picture in pictures]),
-            "picture_indices": torch.cat([picture.indices for picture in pictures]),
+            "picture_values": torch.cat([_widened(picture.values, width) for picture in pictures]),
+            "picture_indices": torch.cat([_widened(picture.indices, width) for picture in pictures]),
         }
 
     @classmethod
@@ -133,6 +134,11 @@ def _key(name: str) -> int:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 1
 
 
+def _widened(codes: Tensor, width: int) -> Tensor:
+    """`codes` [t, k] with further columns of 0, which no feature is active in: [t, width]."""
+    return torch.nn.functional.pad(codes, (0, width - codes.shape[1]))
+
+
 def _index_type(sae: SAEIdentity) -> torch.dtype:
     # Not uint16, of which torch knows little and older versions nothing.
     return torch.int16 if sae.n <= 1 << 15 else torch.int32
@@ -144,7 +150,9 @@ def _fit(sae: SAEIdentity, keys: Tensor, tokens: Tensor, values: Tensor, indices
         return False
     if keys.ndim != 1 or keys.shape != tokens.shape or not 1 <= len(keys) <= KEPT:
         return False
-    if values.ndim != 2 or values.shape[1] != sae.k or indices.shape != values.shape:
+    if values.ndim != 2 or indices.shape != values.shape:
+        return False
+    if values.shape[1] != sae.k and not (sae.activation == JUMPRELU and 1 <= values.shape[1] <= sae.n):
         return False
     checks = (
         keys >= 0,

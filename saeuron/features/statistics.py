@@ -13,7 +13,7 @@ from torch import Tensor
 from ..errors import SaeuronError
 from ..files import check_format, format_safetensors, read_safetensors, write_atomically
 from ..json_text import format_json, parse_json
-from ..sae.model import SAEIdentity, SparseCodes
+from ..sae.model import JUMPRELU, SAEIdentity, SparseCodes
 from ..schedule import check_schedule, difference, nearest_step
 from .kept_pictures import KeptPictures
 
@@ -114,7 +114,7 @@ class ActivationStatistics:
         once_per_image = (image * n + features).unique() % n
         rounded = (values[fired].double() / _RESOLUTION).round() * _RESOLUTION
         self.total[step].index_add_(0, features, rounded)
-        self.tokens[step] += values.numel() // self.sae.k
+        self.tokens[step] += values[..., 0].numel()
         self.fired_tokens[step] += features.bincount(minlength=n)
         self.fired_images[step] += once_per_image.bincount(minlength=n)
         self.images[step] += images
@@ -225,7 +225,9 @@ class ActivationStatistics:
         return statistics
 
     def _check(self, sigma: float, values: Tensor, indices: Tensor) -> None:
-        if values.shape != indices.shape or values.ndim < 2 or values.shape[-1] != self.sae.k or not values.numel():
+        width = values.shape[-1] if values.ndim else 0
+        fits = width == self.sae.k or (self.sae.activation == JUMPRELU and 1 <= width <= self.sae.n)
+        if values.shape != indices.shape or values.ndim < 2 or not fits or not values.numel():
             raise SaeuronError(
                 f"Codes of {self.sae.describe()} are values and indices [images, ..., {self.sae.k}], "
                 f"found {list(values.shape)} and {list(indices.shape)}."

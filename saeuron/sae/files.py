@@ -16,7 +16,7 @@ from ..errors import SaeuronError
 from ..files import sha256_of, write_atomically
 from .formats import VERSION, Placement, SAEWeights, expect_shape, read_weights
 from .layouts import FORMAT
-from .model import KINDS, SAEIdentity, SparseAutoencoder
+from .model import JUMPRELU, KINDS, TOPK, SAEIdentity, SparseAutoencoder
 
 
 class LoadedSAE(NamedTuple):
@@ -39,15 +39,17 @@ def load_sae(
     weights = read_weights(path)
     identity = _identify(weights, placement or Placement())
     n, d = weights.encoder_weight.shape
-    sae = SparseAutoencoder(d, n, weights.k, operations=operations, dtype=dtype, device=device)
-    sae.load_state_dict(
-        {
-            "encoder.weight": weights.encoder_weight,
-            "encoder.bias": weights.encoder_bias,
-            "decoder.weight": weights.decoder_weight,
-            "decoder_bias": weights.decoder_bias,
-        }
-    )
+    activation = identity.activation
+    sae = SparseAutoencoder(d, n, weights.k, operations=operations, dtype=dtype, device=device, activation=activation)
+    state = {
+        "encoder.weight": weights.encoder_weight,
+        "encoder.bias": weights.encoder_bias,
+        "decoder.weight": weights.decoder_weight,
+        "decoder_bias": weights.decoder_bias,
+    }
+    if activation == JUMPRELU and weights.threshold is not None:
+        state["threshold"] = weights.threshold
+    sae.load_state_dict(state)
     return LoadedSAE(sae.eval().requires_grad_(False), identity)
 
 
@@ -57,12 +59,14 @@ def save_sae(path: Path, sae: SparseAutoencoder, placement: Placement, dtype: to
 
     metadata = {
         "format": FORMAT,
-        "version": VERSION,
+        "version": "1.0" if sae.activation == TOPK else VERSION,
         "base_model": placement.base_model,
         "hookpoint": placement.hookpoint,
         "kind": placement.kind,
         "k": str(sae.k),
     }
+    if sae.activation != TOPK:
+        metadata["activation"] = sae.activation
     tensors = {name: tensor.to(dtype).contiguous().cpu() for name, tensor in sae.state_dict().items()}
     write_atomically(path, save(tensors, metadata))
 
@@ -91,4 +95,18 @@ def _identify(weights: SAEWeights, wanted: Placement) -> SAEIdentity:
             raise SaeuronError(f"{name} does not say which {field} it belongs to. Choose it on the loader.")
     if fields["kind"] not in KINDS:
         raise SaeuronError(f"{name} has kind {fields['kind']!r}; expected one of {', '.join(KINDS)}.")
-    return SAEIdentity(sha256=sha256_of(weights.file), d=d, n=n, k=weights.k, **fields)
+    return SAEIdentity(
+        sha256=sha256_of(weights.file), d=d, n=n, k=weights.k, activation=_activation(weights, wanted), **fields
+    )
+
+
+def _activation(weights: SAEWeights, wanted: Placement) -> str:
+    if not wanted.activation or wanted.activation == weights.activation:
+        return weights.activation
+    if wanted.activation not in weights.choices:
+        also = f" or {', '.join(weights.choices)}" if weights.choices else ""
+        raise SaeuronError(
+            f"{weights.file.name} can't be read as {wanted.activation}: it is {weights.activation}{also}. Choose "
+            "'from file'."
+        )
+    return wanted.activation

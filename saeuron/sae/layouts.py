@@ -25,14 +25,15 @@ class Layout(NamedTuple):
 
 SDXL_UNBOX = Layout("sdxl-unbox", "config.json", "state_dict.pth")
 SPARSIFY = Layout("SAeUron, sparsify", "cfg.json", "sae.safetensors")
-LAYOUTS = (SDXL_UNBOX, SPARSIFY)
+SAELENS = Layout("SAELens", "cfg.json", "sae_weights.safetensors")
+DICTIONARY_LEARNING = Layout("dictionary_learning", "config.json", "ae.pt")
+LAYOUTS = (SDXL_UNBOX, SPARSIFY, SAELENS, DICTIONARY_LEARNING)
 
-# Files of SAEs that are not read -> whose they are.
+# Files of SAEs that are not read -> whose they are, and why.
 _OTHERS = {
-    r"sae_weights\.safetensors": "SAELens",
-    r"ae\.pt": "dictionary_learning",
-    r"sae_best\.pt": "an SAE trainer for FLUX",
-    r"(sae|transcoder)_(img|txt)_\d+\.pt": "DifFRACT, for FLUX",
+    r"sae_best\.pt": "an SAE trainer for FLUX, whose models have no UNet",
+    r"(sae|transcoder)_(img|txt)_\d+\.pt": "DifFRACT, for FLUX: they depend on the time step, and FLUX has no UNet",
+    r"(_CHECKPOINT_METADATA|_METADATA|.*\.orbax.*|.*\.msgpack)": "JAX",
 }
 _READ = (
     "What this pack reads: a .safetensors file of its own, or a folder with "

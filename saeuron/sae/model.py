@@ -1,4 +1,4 @@
-"""TopK sparse autoencoders, read sparsely: a code is k (value, index) pairs, never n numbers."""
+"""Sparse autoencoders, read sparsely: a code is a few (value, index) pairs, never n numbers."""
 
 from __future__ import annotations
 
@@ -12,6 +12,15 @@ from torch import Tensor, nn
 from ..errors import SaeuronError
 
 KINDS = ("update", "output")
+TOPK, JUMPRELU, SIGMOID = ACTIVATIONS = ("topk", "jumprelu", "sigmoid")
+"""What makes codes of the encoder's ``z = W_e x + b_e``:
+
+- ``topk``: relu of the k largest (Gao et al., arXiv 2406.04093).
+- ``jumprelu``: relu(z) where z is above a threshold for each feature, else 0 (Rajamanoharan et al., arXiv 2407.14435).
+  A token has as many active features as are above it. BatchTopK SAEs (Bussmann et al., arXiv 2412.06410) are kept so,
+  with one threshold for all features; ReLU SAEs are the case of threshold 0.
+- ``sigmoid``: sigmoid of the k largest (G-SAE).
+"""
 
 
 @dataclass(frozen=True)
@@ -29,16 +38,21 @@ class SAEIdentity:
     d: int
     n: int
     k: int
+    activation: str = TOPK
+    """One of `ACTIVATIONS`; codes of another one are other codes."""
 
     def describe(self) -> str:
         weights = self.sha256[:12] or "not recorded"
+        how = "" if self.activation == TOPK else f"{self.activation}, "
         return (
             f"{self.base_model or 'unknown base model'} at {self.hookpoint or 'unknown hookpoint'} "
-            f"({self.kind or 'unknown kind'}, d {self.d}, n {self.n}, k {self.k}, weights {weights})"
+            f"({self.kind or 'unknown kind'}, {how}d {self.d}, n {self.n}, k {self.k}, weights {weights})"
         )
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """JSON values; ``activation`` is left out where it is ``topk``, as in files from before there were others."""
+        fields = asdict(self)
+        return {name: value for name, value in fields.items() if (name, value) != ("activation", TOPK)}
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> SAEIdentity:
@@ -49,6 +63,11 @@ class SAEIdentity:
             if not isinstance(value, kind) or isinstance(value, bool):
                 raise SaeuronError(f"SAE identity: {name!r} must be of type {kind.__name__}, found {value!r}.")
             values[name] = value
+        values["activation"] = fields.get("activation", TOPK)
+        if values["activation"] not in ACTIVATIONS:
+            raise SaeuronError(
+                f"SAE identity: activation must be one of {', '.join(ACTIVATIONS)}, found {values['activation']!r}."
+            )
         if min(values["d"], values["n"], values["k"]) < 1 or values["k"] > values["n"]:
             raise SaeuronError(
                 f"SAE identity: sizes make no sense (d {values['d']}, n {values['n']}, k {values['k']}); "
@@ -72,7 +91,10 @@ class SparseCodes(NamedTuple):
     """The SAE codes of some tokens."""
 
     values: Tensor
-    """[..., k] float32, not negative, in no particular order; 0 where fewer than k features are active."""
+    """[..., k] float32, not negative, in no particular order; 0 where fewer than k features are active.
+
+    k is the SAE's, or with the activation ``jumprelu`` the most that are active on any of these tokens, at least 1.
+    """
 
     indices: Tensor
     """[..., k] int64, the features that `values` belong to."""
@@ -90,7 +112,7 @@ class SparseCodes(NamedTuple):
 
 
 class SparseAutoencoder(nn.Module):
-    """TopK SAE (Gao et al., arXiv 2406.04093): ``z = W_e x + b_e``, the k largest kept, then relu.
+    """``z = W_e x + b_e``, of which ``activation``, one of `ACTIVATIONS`, makes codes; ``x_hat = f W_d + b_d``.
 
     A bias subtracted before encoding is folded into ``b_e`` when a file is read, so one code path serves every format.
     Keeping k then relu and relu then keeping k give the same nonzero values.
@@ -107,23 +129,37 @@ class SparseAutoencoder(nn.Module):
         operations: Any = nn,
         dtype: torch.dtype | None = None,
         device: torch.device | None = None,
+        activation: str = TOPK,
     ) -> None:
         super().__init__()
+        if activation not in ACTIVATIONS:
+            raise SaeuronError(f"Unknown activation {activation!r}; choose one of {', '.join(ACTIVATIONS)}.")
         if not 0 < k <= n:
             raise SaeuronError(f"An SAE keeps between 1 and n features per token; found k {k}, n {n}.")
-        self.d, self.n, self.k = d, n, k
+        self.d, self.n, self.k, self.activation = d, n, k, activation
         self.encoder = operations.Linear(d, n, dtype=dtype, device=device)
         # An embedding, because the decoder is only ever read by rows, and the host can offload it like any layer.
         self.decoder = operations.Embedding(n, d, dtype=dtype, device=device)
         # Raw on purpose: d numbers, moved on use. The host leaves raw parameters where they are.
         self.decoder_bias = nn.Parameter(torch.empty(d, dtype=dtype, device=device), requires_grad=False)
+        if activation == JUMPRELU:
+            self.threshold = nn.Parameter(torch.empty(n, dtype=dtype, device=device), requires_grad=False)
 
     def encode(self, x: Tensor) -> SparseCodes:
         """Tokens [..., d] of any float dtype -> codes; computed in float32."""
         if x.shape[-1] != self.d:
             raise SaeuronError(f"This SAE reads tokens of width {self.d}, found {x.shape[-1]}.")
-        values, indices = self.encoder(x.float()).topk(self.k, dim=-1, sorted=False)
-        return SparseCodes(values.relu(), indices)
+        z = self.encoder(x.float())
+        if self.activation == JUMPRELU:
+            active = torch.where(z > self.threshold.to(z), z.relu(), 0.0)
+            most = int((active > 0).sum(-1).max()) if active.numel() else 1
+            return SparseCodes(*active.topk(max(1, most), dim=-1, sorted=False))
+        values, indices = z.topk(self.k, dim=-1, sorted=False)
+        return SparseCodes(values.sigmoid() if self.activation == SIGMOID else values.relu(), indices)
+
+    def at_most(self, z: Tensor) -> Tensor:
+        """What codes the encoder's `z` could give: no code above 0 is above this, elementwise."""
+        return z.sigmoid() if self.activation == SIGMOID else z
 
     def encoder_rows(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Encoder directions [m, d] and biases [m] of `features` [m], float32, on the features' device."""

@@ -14,7 +14,7 @@ from saeuron.sae.files import save_sae
 from saeuron.sae.formats import Placement
 from support.reference import random_sae
 from tools.pack import pack as import_from_pack
-from tools.sae_files import write_sparsify, write_unbox
+from tools.sae_files import write_saelens, write_sparsify, write_unbox
 
 FROM_FILE = ["from file"] * 3
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n"
@@ -72,11 +72,13 @@ def test_the_list_offers_what_loads_and_nothing_else(folders, saes, tmp_path):
     write_unbox(saes / "half", 16, 32, 4)
     (saes / "half" / "config.json").unlink()
     write_sparsify(saes / "lens", 16, 32, 4)
-    (saes / "lens" / "sae.safetensors").rename(saes / "lens" / "sae_weights.safetensors")
+    (saes / "lens" / "sae.safetensors").rename(saes / "lens" / "sae_best.pt")
+    write_saelens(saes / "nested" / "saelens", 16, 32, 4)
 
     names = listed(folders)
     assert names == [
         "linked",
+        "nested/saelens",
         "nested/sparsify",
         "own.SAFETENSORS",
         "state_dict.pth",

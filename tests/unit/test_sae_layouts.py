@@ -16,10 +16,10 @@ from saeuron.sae.files import load_sae, save_sae
 from saeuron.sae.formats import Placement
 from saeuron.sae.layouts import LAYOUTS, find_files, is_sae
 from support.reference import random_sae
-from tools.sae_files import write_sparsify, write_unbox
+from tools.sae_files import write_dictionary_learning, write_saelens, write_sparsify, write_unbox
 
 PLACE = Placement("sdxl-turbo", "up_blocks.0.attentions.1", "update")
-WRITERS = dict(zip(LAYOUTS, (write_unbox, write_sparsify), strict=True))
+WRITERS = dict(zip(LAYOUTS, (write_unbox, write_sparsify, write_saelens, write_dictionary_learning), strict=True))
 
 links = pytest.mark.skipif(os.name != "posix", reason="links need rights on Windows")
 
@@ -79,9 +79,8 @@ def test_a_file_of_ours_under_any_name(tmp_path, name):
 @pytest.mark.parametrize(
     ("name", "source"),
     [
-        ("sae_weights.safetensors", "SAELens"),
-        ("SAE_weights.SafeTensors", "SAELens"),
-        ("ae.pt", "dictionary_learning"),
+        ("SAE_img_18.PT", "DifFRACT"),
+        ("_METADATA", "JAX"),
         ("sae_best.pt", "FLUX"),
         ("sae_img_12.pt", "DifFRACT"),
         ("transcoder_txt_6.pt", "DifFRACT"),

@@ -1,0 +1,71 @@
+"""dictionary_learning: config.json and ae.pt; what its classes compute is known by their names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from reprlib import repr as brief
+from typing import Any
+
+import torch
+
+from ...errors import SaeuronError
+from ...files import read_pickle
+from ..model import JUMPRELU, TOPK
+from ..weights import Placement, SAEWeights, expect_shape, hookpoint_in, positive, take
+
+# dict_class -> (activation, names of encoder weight and bias, decoder weight and bias, weights stored as [d, n]?)
+_BY_LAYERS = ("encoder.weight", "encoder.bias", "decoder.weight", "b_dec")
+_BY_MATRICES = ("W_enc", "b_enc", "W_dec", "b_dec")
+_CLASSES = {
+    "AutoEncoder": (JUMPRELU, ("encoder.weight", "encoder.bias", "decoder.weight", "bias")),
+    "AutoEncoderTopK": (TOPK, _BY_LAYERS),
+    "BatchTopKSAE": (JUMPRELU, _BY_LAYERS),
+    "MatryoshkaBatchTopKSAE": (JUMPRELU, _BY_MATRICES),
+    "JumpReluAutoEncoder": (JUMPRELU, _BY_MATRICES),
+}
+
+
+def read(config: Mapping[str, Any], file: Path) -> SAEWeights:
+    """``z = W_e (x - b_dec) + b_e``, relu, then what is above the threshold; decode adds b_dec back.
+
+    BatchTopK's k counts in a batch; a person may choose to have each token's k largest instead.
+    """
+    settings = config.get("trainer", config)
+    name = settings.get("dict_class") if isinstance(settings, Mapping) else None
+    if name not in _CLASSES:
+        raise SaeuronError(
+            f"The SAE in {file.parent.name!r} is dictionary_learning's {brief(name)}, which is not supported; these "
+            f"are: {', '.join(_CLASSES)}."
+        )
+    activation, names = _CLASSES[name]
+    tensors = read_pickle(file)
+    encoder, bias, decoder, decoder_bias = (take(tensors, each, file) for each in names)
+    d, n = (positive(settings.get(size), size, file) for size in ("activation_dim", "dict_size"))
+    if names[0] == "W_enc":
+        encoder = encoder.T
+    else:
+        decoder = decoder.T
+    for tensor, shape, each in zip(
+        (encoder, bias, decoder, decoder_bias), ((n, d), (n,), (n, d), (d,)), names, strict=True
+    ):
+        expect_shape(tensor, shape, each, file)
+    bias = bias.double()
+    if name != "JumpReluAutoEncoder" or settings.get("apply_b_dec_to_input"):
+        bias = bias - encoder.double() @ decoder_bias.double()
+    threshold = None
+    if activation == JUMPRELU:
+        threshold = torch.zeros(n) if name == "AutoEncoder" else take(tensors, "threshold", file).expand(n).clone()
+    k = settings.get("k")
+    return SAEWeights(
+        encoder.contiguous(),
+        bias.float(),
+        decoder.contiguous(),
+        decoder_bias,
+        positive(k if k is not None else min(n, 64), "k", file),
+        Placement(hookpoint=hookpoint_in(Path(str(settings.get("submodule_name", "")))) or hookpoint_in(file.parent)),
+        file,
+        activation,
+        threshold,
+        (TOPK,) if k is not None and activation != TOPK else (),
+    )

@@ -1,0 +1,101 @@
+"""SAELens 6: cfg.json and sae_weights.safetensors. BatchTopK and Matryoshka SAEs are saved as jumprelu there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from reprlib import repr as brief
+from typing import Any
+
+import torch
+
+from ...errors import SaeuronError
+from ...files import read_safetensors, write_atomically
+from ..model import JUMPRELU, SIGMOID, TOPK, SparseAutoencoder
+from ..weights import Placement, SAEWeights, expect_shape, hookpoint_in, positive, take
+
+_ARCHITECTURES = {"topk": TOPK, "jumprelu": JUMPRELU, "standard": JUMPRELU}
+
+
+def read(config: Mapping[str, Any], file: Path) -> SAEWeights:
+    """``z = W_enc^T (x - b_dec if apply_b_dec_to_input) + b_enc``; with ``rescale_acts_by_decoder_norm`` codes count in
+    lengths of their decoder rows, which is folded into the weights."""
+    architecture = config.get("architecture")
+    if architecture not in _ARCHITECTURES:
+        raise SaeuronError(
+            f"The SAE in {file.parent.name!r} has SAELens' architecture {brief(architecture)}, which is not supported; "
+            f"these are: {', '.join(_ARCHITECTURES)}."
+        )
+    if config.get("normalize_activations") not in (None, "none"):
+        raise SaeuronError(
+            f"The SAE in {file.parent.name!r} was trained on activations that were normalised by "
+            f"{brief(config['normalize_activations'])}, which is not supported. SAELens can fold that "
+            "into the weights."
+        )
+    if config.get("reshape_activations") not in (None, "none"):
+        raise SaeuronError(f"The SAE in {file.parent.name!r} reshapes activations, which is not supported.")
+    tensors, _ = read_safetensors(file)
+    d, n = (positive(config.get(name), name, file) for name in ("d_in", "d_sae"))
+    encoder, bias, decoder, decoder_bias = (take(tensors, name, file) for name in ("W_enc", "b_enc", "W_dec", "b_dec"))
+    for tensor, shape, name in (
+        (encoder, (d, n), "W_enc"), (bias, (n,), "b_enc"), (decoder, (n, d), "W_dec"), (decoder_bias, (d,), "b_dec"),
+    ):  # fmt: skip
+        expect_shape(tensor, shape, name, file)
+    encoder, bias, decoder = encoder.T.double(), bias.double(), decoder.double()
+    if config.get("apply_b_dec_to_input"):
+        bias = bias - encoder @ decoder_bias.double()
+    activation, threshold = _ARCHITECTURES[architecture], None
+    if activation == JUMPRELU:
+        threshold = take(tensors, "threshold", file) if architecture == "jumprelu" else torch.zeros(n)
+        expect_shape(threshold, (n,), "threshold", file)
+    if config.get("rescale_acts_by_decoder_norm"):
+        lengths = decoder.norm(dim=1)
+        encoder, bias, decoder = encoder * lengths[:, None], bias * lengths, decoder / lengths[:, None]
+    metadata = config.get("metadata")
+    hook = str(metadata.get("hook_name", "")) if isinstance(metadata, Mapping) else ""
+    return SAEWeights(
+        encoder.float().contiguous(),
+        bias.float(),
+        decoder.float(),
+        decoder_bias,
+        positive(config.get("k") or min(n, 64), "k", file),
+        Placement(hookpoint=hookpoint_in(Path(hook)) or hookpoint_in(file.parent)),
+        file,
+        activation,
+        threshold,
+        (TOPK,) if config.get("k") else (),
+    )
+
+
+def write(folder: Path, sae: SparseAutoencoder) -> None:
+    """Errors: `SaeuronError` if the layout can't say what `sae` is."""
+    from safetensors.torch import save
+
+    if sae.activation == SIGMOID:
+        raise SaeuronError("SAELens' layout has no sigmoid SAEs.")
+    weights = {name: tensor.float().cpu() for name, tensor in sae.state_dict().items()}
+    state = {
+        "W_enc": weights["encoder.weight"].T,
+        "b_enc": weights["encoder.bias"],
+        "W_dec": weights["decoder.weight"],
+        "b_dec": weights["decoder_bias"],
+    }
+    config: dict[str, Any] = {
+        "architecture": sae.activation,
+        "d_in": sae.d,
+        "d_sae": sae.n,
+        "dtype": "float32",
+        "device": "cpu",
+        "apply_b_dec_to_input": False,
+        "normalize_activations": "none",
+        "reshape_activations": "none",
+        "metadata": {"sae_lens_training_version": None},
+    }
+    if sae.activation == TOPK:
+        config |= {"k": sae.k, "rescale_acts_by_decoder_norm": False}
+    else:
+        state["threshold"] = weights["threshold"]
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / "sae_weights.safetensors", save({name: t.contiguous() for name, t in state.items()}))
+    write_atomically(folder / "cfg.json", json.dumps(config).encode())

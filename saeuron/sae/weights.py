@@ -1,0 +1,107 @@
+"""What every layout of SAE files is brought into, and what their readers share."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from reprlib import repr as brief  # what strangers wrote may be long
+from typing import Any
+
+from torch import Tensor
+
+from ..errors import SaeuronError
+from .hookpoints import HOOKPOINT
+from .model import TOPK
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where an SAE belongs. Empty fields mean "as the file says"."""
+
+    base_model: str = ""
+    hookpoint: str = ""
+    kind: str = ""
+    activation: str = ""
+    """What makes codes, for files that do not record it (`model.ACTIVATIONS`)."""
+
+
+@dataclass(frozen=True)
+class SAEWeights:
+    """The one shape every format is brought into: float tensors [n, d], [n], [n, d], [d]."""
+
+    encoder_weight: Tensor
+    encoder_bias: Tensor
+    decoder_weight: Tensor
+    decoder_bias: Tensor
+    k: int
+    placement: Placement
+    file: Path
+    activation: str = TOPK
+    threshold: Tensor | None = None
+    """[n], of an SAE whose activation is ``jumprelu``."""
+
+    choices: tuple[str, ...] = ()
+    """Activations that a person may choose instead."""
+
+
+def refuse_unknown(config: Mapping[str, Any], harmless: Collection[str], file: Path) -> None:
+    """What is not known to be harmless and is switched on may change the meaning of codes: signed, transcode, ..."""
+    for option, value in config.items():
+        if option in harmless or not value or (option, value) == ("activation", "topk"):
+            continue
+        raise SaeuronError(
+            f"The SAE in {file.parent.name!r} uses {option} = {brief(value)}, which may change what its codes mean "
+            "and is not supported. Choose another SAE."
+        )
+
+
+def hookpoint_in(folder: Path) -> str:
+    """Published folders carry the hookpoint in their name or a parent's; empty where they don't."""
+    match = HOOKPOINT.search(names_of(folder))
+    return match.group() if match else ""
+
+
+def names_of(folder: Path) -> str:
+    """The names of `folder` and two parents, innermost first; then, if it is a link, those of where it leads to."""
+    paths = (folder, folder.resolve())
+    return "/".join(part.name for path in paths for part in (path, *path.parents[:2]))
+
+
+def take(tensors: Mapping[str, Any], name: str, file: Path) -> Tensor:
+    """The tensor `name` in float32, whatever float type it is stored in."""
+    tensor = tensors.get(name)
+    if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
+        found = ", ".join(sorted(map(str, tensors))[:8]) or "nothing"
+        raise SaeuronError(f"{file.name} has no float tensor {name!r}; found {found}.")
+    if tensor.dtype.itemsize == 1 and (scales := [str(other) for other in tensors if "scale" in str(other)]):
+        raise SaeuronError(
+            f"{file.name} is quantized to {_type_name(tensor)} with factors beside it ({scales[0]}), which is not "
+            "supported. Get it in float16 or float32."
+        )
+    try:
+        return tensor.float()
+    except (NotImplementedError, RuntimeError) as error:
+        raise SaeuronError(
+            f"{file.name} stores {name} as {_type_name(tensor)}, which this torch can't convert. Get it in float16 or "
+            "float32."
+        ) from error
+
+
+def _type_name(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def positive(value: Any, name: str, file: Path) -> int:
+    try:
+        number = int(value)
+    except (TypeError, ValueError) as error:
+        raise SaeuronError(f"{file.name}: {name} must be a positive whole number, found {value!r}.") from error
+    if number < 1 or number != float(value):
+        raise SaeuronError(f"{file.name}: {name} must be a positive whole number, found {value!r}.")
+    return number
+
+
+def expect_shape(tensor: Tensor, shape: tuple[int, ...], name: str, file: Path) -> None:
+    if tuple(tensor.shape) != shape or 0 in shape:
+        raise SaeuronError(f"{file.name}: {name} has shape {list(tensor.shape)}, expected {list(shape)}.")

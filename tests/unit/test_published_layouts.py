@@ -1,0 +1,156 @@
+"""SAEs in others' layouts against what their own code computes, in float64; and written in them again."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from torch import Tensor
+
+from saeuron.errors import SaeuronError
+from saeuron.sae.files import load_sae, save_sae
+from saeuron.sae.formats import WRITERS, Placement
+from saeuron.sae.model import ACTIVATIONS, JUMPRELU, SparseAutoencoder
+from tools.sae_files import write_dictionary_learning, write_saelens, write_sparsify, write_unbox
+
+D, N, K = 8, 40, 5
+PLACE = Placement("sdxl-turbo", "up_blocks.0.attentions.1", "update")
+
+
+def tokens(count: int = 64) -> Tensor:
+    return torch.randn(count, D, generator=torch.Generator().manual_seed(9))
+
+
+def dense(sae: SparseAutoencoder, x: Tensor) -> Tensor:
+    codes = sae.encode(x)
+    return torch.zeros(*x.shape[:-1], sae.n).scatter_add(-1, codes.indices, codes.values).double()
+
+
+def top(z: Tensor, k: int) -> Tensor:
+    return z * torch.zeros_like(z).scatter(-1, z.topk(k).indices, 1.0)
+
+
+def check(sae: SparseAutoencoder, codes: Tensor, reconstruction: Tensor) -> None:
+    assert torch.allclose(dense(sae, tokens()), codes, atol=1e-5)
+    assert torch.allclose(sae.decode(sae.encode(tokens())).double(), reconstruction, atol=1e-5)
+
+
+@pytest.mark.parametrize("architecture", ["topk", "jumprelu", "standard"])
+@pytest.mark.parametrize("with_bias", [False, True])
+@pytest.mark.parametrize("rescaled", [False, True])
+def test_saelens(tmp_path, architecture: str, with_bias: bool, rescaled: bool) -> None:
+    options = {"architecture": architecture, "apply_b_dec_to_input": with_bias}
+    state = write_saelens(tmp_path / "sae", D, N, K, rescale_acts_by_decoder_norm=rescaled, **options)
+    w = {name: value.double() for name, value in state.items()}
+    x = tokens().double()
+    z = (x - w["b_dec"] if with_bias else x) @ w["W_enc"] + w["b_enc"]
+    lengths = w["W_dec"].norm(dim=1) if rescaled else torch.ones(N).double()
+    z = z * lengths
+    f = top(z.relu(), K) if architecture == "topk" else z.relu() * (z > w.get("threshold", torch.zeros(N).double()))
+    loaded = load_sae(tmp_path / "sae", Placement("sdxl-turbo", "", "update"))
+    assert loaded.identity.hookpoint == "up_blocks.0.attentions.1", "from metadata.hook_name"
+    check(loaded.sae, f, (f / lengths) @ w["W_dec"] + w["b_dec"])
+
+
+@pytest.mark.parametrize(
+    "dict_class",
+    ["AutoEncoder", "AutoEncoderTopK", "BatchTopKSAE", "MatryoshkaBatchTopKSAE", "JumpReluAutoEncoder"],
+)
+def test_dictionary_learning(tmp_path, dict_class: str) -> None:
+    state = write_dictionary_learning(tmp_path / "sae", D, N, K, dict_class)
+    w = {name: value.double() for name, value in state.items()}
+    if "W_enc" in w:
+        encoder, bias, decoder = w["W_enc"].T, w["b_enc"], w["W_dec"]
+    else:
+        encoder, bias, decoder = w["encoder.weight"], w["encoder.bias"], w["decoder.weight"].T
+    offset = w.get("b_dec", w.get("bias"))
+    x = tokens().double()
+    z = (x if dict_class == "JumpReluAutoEncoder" else x - offset) @ encoder.T + bias
+    above = z.relu() * (z > w.get("threshold", torch.tensor(0.0)))
+    f = top(z.relu(), K) if dict_class == "AutoEncoderTopK" else above
+    loaded = load_sae(tmp_path / "sae", Placement("sdxl-turbo", "", "update"))
+    assert loaded.identity.hookpoint == "up_blocks.0.attentions.1", "from submodule_name"
+    check(loaded.sae, f, f @ decoder + offset)
+
+
+def test_batchtopk_by_token_and_g_sae_by_choice(tmp_path) -> None:
+    write_dictionary_learning(tmp_path / "batch", D, N, K)
+    threshold = load_sae(tmp_path / "batch", PLACE)
+    by_token = load_sae(tmp_path / "batch", Placement(*PLACE_FIELDS, "topk"))
+    assert (threshold.identity.activation, by_token.identity.activation) == ("jumprelu", "topk")
+    assert (dense(by_token.sae, tokens()) > 0).sum(-1).max() <= K < (dense(threshold.sae, tokens()) > 0).sum(-1).max()
+    state = write_sparsify(tmp_path / "g", D, N, K)
+    g = load_sae(tmp_path / "g", Placement(*PLACE_FIELDS, "sigmoid"))
+    w = {name: value.double() for name, value in state.items()}
+    z = (tokens().double() - w["b_dec"]) @ w["encoder.weight"].T + w["encoder.bias"]
+    f = z.sigmoid() * torch.zeros_like(z).scatter(-1, z.topk(K).indices, 1.0)
+    check(g.sae, f, f @ w["W_dec"] + w["b_dec"])
+    write_unbox(tmp_path / "unbox", D, N, K)
+    with pytest.raises(SaeuronError, match=r"can't be read as sigmoid: it is topk\. Choose 'from file'"):
+        load_sae(tmp_path / "unbox", Placement(*PLACE_FIELDS, "sigmoid"))
+
+
+PLACE_FIELDS = ("sdxl-turbo", "up_blocks.0.attentions.1", "update")
+
+
+def random(activation: str) -> SparseAutoencoder:
+    torch.manual_seed(1)
+    sae = SparseAutoencoder(D, N, K, activation=activation)
+    sae.load_state_dict({name: torch.randn_like(value) for name, value in sae.state_dict().items()})
+    if activation == JUMPRELU:
+        sae.threshold.data.abs_()
+    return sae.requires_grad_(False)
+
+
+@pytest.mark.parametrize("layout", WRITERS)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_round_trips(tmp_path, layout: str, activation: str) -> None:
+    sae = random(activation)
+    if activation == "sigmoid" or (activation == JUMPRELU and layout != "saelens"):
+        with pytest.raises(SaeuronError, match="layout"):
+            WRITERS[layout](tmp_path / "sae", sae)
+        assert not list(tmp_path.rglob("*.*"))
+        return
+    WRITERS[layout](tmp_path / "sae", sae)
+    check(load_sae(tmp_path / "sae", PLACE).sae, dense(sae, tokens()), sae.decode(sae.encode(tokens())).double())
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_our_own_format_keeps_it_exactly_and_topk_is_readable_by_older_packs(tmp_path, activation: str) -> None:
+    from safetensors import safe_open
+
+    sae = random(activation)
+    save_sae(tmp_path / "sae.safetensors", sae, PLACE)
+    with safe_open(tmp_path / "sae.safetensors", "pt") as opened:
+        assert opened.metadata()["version"] == ("1.0" if activation == "topk" else "2.0")
+    loaded = load_sae(tmp_path / "sae.safetensors")
+    assert loaded.identity.activation == activation
+    assert torch.equal(dense(loaded.sae, tokens()), dense(sae, tokens()))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"architecture": "gated"}, "architecture 'gated', which is not supported"),
+        ({"architecture": None}, "architecture None"),
+        ({"normalize_activations": "layer_norm"}, "normalised by 'layer_norm'"),
+        ({"reshape_activations": "hook_z"}, "reshapes activations"),
+        ({"d_sae": N + 1}, "W_enc has shape"),
+    ],
+)
+def test_saelens_files_that_mean_something_else_are_refused(tmp_path, options, said: str) -> None:
+    write_saelens(tmp_path / "sae", D, N, K, **options)
+    with pytest.raises(SaeuronError, match=said):
+        load_sae(tmp_path / "sae", PLACE)
+
+
+def test_dictionary_learning_classes_that_are_not_known_are_refused(tmp_path) -> None:
+    write_dictionary_learning(tmp_path / "sae", D, N, K)
+    config = tmp_path / "sae" / "config.json"
+    config.write_text(config.read_text().replace("BatchTopKSAE", "GatedAutoEncoder"))
+    with pytest.raises(SaeuronError, match="dictionary_learning's 'GatedAutoEncoder', which is not supported"):
+        load_sae(tmp_path / "sae", PLACE)
+    config.write_text(json.dumps({"trainer": 3}))
+    with pytest.raises(SaeuronError, match="dictionary_learning's None"):
+        load_sae(tmp_path / "sae", PLACE)
