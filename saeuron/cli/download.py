@@ -62,7 +62,7 @@ def _fetch(arguments: Namespace) -> Result:
     wanted = sorted(there) if asked == EVERYTHING and there else [asked]
     if not set(wanted) <= set(there):
         others = {source for file in files if (source := source_of(PurePosixPath(file).name))}
-        more = f" It has SAEs in the format of {', '.join(sorted(others))}, which can't be read yet." if others else ""
+        more = f" It has SAEs in the format of {', '.join(sorted(others))}, and can't be read." if others else ""
         known = ", ".join(sorted(there)) or "none that this reads"
         raise SaeuronError(f"{arguments.repository} has no SAE {asked!r}. It has: {known}.{more}")
     written = []

@@ -111,7 +111,7 @@ def source_of(name: str) -> str | None:
 
 def _describe_file(file: Path, layout: Layout | None) -> str:
     if source := source_of(file.name):
-        return f"{file.name} is an SAE in the format of {source}, which can't be read yet. {_READ}"
+        return f"{file.name} is an SAE in the format of {source}, and can't be read. {_READ}"
     if layout:
         return f"{file.name} is half of an SAE: {layout.config} is missing beside it. Download it from the same place."
     return f"{file.name} is not an SAE. {_READ}"
@@ -120,7 +120,7 @@ def _describe_file(file: Path, layout: Layout | None) -> str:
 def _describe_folder(folder: Path) -> str:
     names = sorted(entry.name for entry in folder.iterdir())
     if sources := [source for name in names if (source := source_of(name))]:
-        return f"Folder {folder.name!r} holds an SAE in the format of {sources[0]}, which can't be read yet. {_READ}"
+        return f"Folder {folder.name!r} holds an SAE in the format of {sources[0]}, and can't be read. {_READ}"
     for layout in LAYOUTS:
         if find_in(folder, layout.weights):
             return (

@@ -234,9 +234,9 @@ def test_files_at_the_top_of_a_repository_get_a_folder_of_their_own(hub, tmp_pat
 
 
 def test_saes_that_are_not_read_are_named(hub, tmp_path, capsys):
-    hub.listed.append(_listed("layer/sae_weights.safetensors", b"x"))
+    hub.listed.append(_listed("layer/sae_best.pt", b"x"))
     assert download(hub, tmp_path, "layer") == 1
-    assert "SAELens, which can't be read yet" in capsys.readouterr().err
+    assert "an SAE trainer for FLUX, whose models have no UNet" in capsys.readouterr().err
 
 
 def test_all_saes_of_a_repository_are_brought(hub, tmp_path):
