@@ -12,7 +12,8 @@ D, FEATURES, ACTIVE = 16, 24, 2
 
 def planted(count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     """Tokens [count, 16] that are positive sums of 2 of 24 directions, off centre and in a scale of their own."""
-    generator = torch.Generator().manual_seed(seed)
+    # Not a seed of a trainer's, whose first features would be the directions themselves.
+    generator = torch.Generator().manual_seed(982_451_653 + seed)
     directions = torch.nn.functional.normalize(torch.randn(FEATURES, D, generator=generator), dim=1)
     which = torch.rand(count, FEATURES, generator=generator).topk(ACTIVE).indices
     strengths = 1 + torch.rand(count, ACTIVE, generator=generator)

@@ -142,7 +142,7 @@ def test_dead_features_come_back():
             trainer.step(tokens[torch.randint(len(tokens), (settings.batch,), generator=generator)])
         shares[weight] = trainer.dead
         assert trainer.dead == pytest.approx(evaluate(trainer.sae(), as_pictures(tokens)).dead, abs=0.1)
-    assert shares[1.0] < 0.5 * shares[0.0]
+    assert shares[1.0] < shares[0.0] - 0.1, shares
 
 
 def test_what_the_report_counts():

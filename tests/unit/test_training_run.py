@@ -70,7 +70,7 @@ def test_several_saes_of_one_pass():
     trained = TrainingRun(planted_activations(), JOBS, RUN).run()
     assert [len(one.losses) for one in trained.values()] == [120, 90]
     for one in trained.values():
-        assert one.report.unexplained < 0.5 and one.losses[-1] < one.losses[0]
+        assert one.report.unexplained < 0.7 and one.losses[-1] < one.losses[0]
         assert len(one.moments.offsets) == 4 and "third" in one.report.auc
     alone = TrainingRun(planted_activations(), JOBS[:1], RUN).run()
     assert alone[JOBS[0].name].losses == trained[JOBS[0].name].losses
