@@ -23,6 +23,9 @@ KEPT = 256
 KEPT_TOKENS = 1024
 """Tokens of a picture, at most; of a larger map so many are taken, evenly spaced: a share needs no more."""
 
+KEPT_CODES = 128
+"""Codes of a token, at most, of JumpReLU SAEs, where there can be any number: the largest."""
+
 TENSORS = ("picture_keys", "picture_tokens", "picture_values", "picture_indices")
 
 _LARGEST = torch.finfo(torch.float16).max
@@ -44,7 +47,7 @@ class KeptPictures:
     """At most `KEPT` pictures of at most `KEPT_TOKENS` tokens, on the CPU.
 
     In memory and in a file alike they take at most k MiB (2 k MiB for SAEs of more than 32,768 features): 10 MiB for
-    SDXL-Turbo's with k 10 and pictures of 1024 px, a quarter of it at 512 px.
+    SDXL-Turbo's with k 10 and pictures of 1024 px, a quarter of it at 512 px. For JumpReLU SAEs k is `KEPT_CODES`.
     """
 
     def __init__(self, sae: SAEIdentity) -> None:
@@ -66,7 +69,7 @@ class KeptPictures:
             chosen = torch.arange(KEPT_TOKENS) * tokens // KEPT_TOKENS
             values, indices = values[:, chosen], indices[:, chosen]
         for name, *codes in zip(names, values, indices, strict=True):
-            self._put(_key(name), _Picture(*(own.clone() for own in codes)))  # a row alone would hold its whole batch
+            self._put(_key(name), _picture(self._sae, *codes))
         self._trim()
 
     def merge(self, other: KeptPictures) -> KeptPictures:
@@ -114,9 +117,7 @@ class KeptPictures:
             raise SaeuronError(f"{source} holds pictures' codes that can't be; it is damaged. Collect it again.")
         keys, tokens, values, indices = found
         parts = zip(values.split(tokens.tolist()), indices.split(tokens.tolist()), strict=True)
-        pictures._pictures = {
-            key: _Picture(*(own.clone() for own in part)) for key, part in zip(keys.tolist(), parts, strict=True)
-        }
+        pictures._pictures = {key: _picture(sae, *part) for key, part in zip(keys.tolist(), parts, strict=True)}
         return pictures
 
     def _put(self, key: int, picture: _Picture) -> None:
@@ -127,6 +128,22 @@ class KeptPictures:
     def _trim(self) -> None:
         for key in sorted(self._pictures)[KEPT:]:
             del self._pictures[key]
+
+
+def _picture(sae: SAEIdentity, values: Tensor, indices: Tensor) -> _Picture:
+    """Codes [t, k] as they are kept: in rows of their own, which do not hold their whole batch.
+
+    Those of a JumpReLU SAE are as wide as their batch needed. They are brought into one form, whatever they came with:
+    the largest first, of equal ones the lower feature, and no wider than they must be.
+    """
+    if sae.activation != JUMPRELU:
+        return _Picture(values.clone(), indices.clone())
+    by_feature = indices.argsort(-1)
+    values, indices = values.gather(-1, by_feature), indices.gather(-1, by_feature)
+    largest = values.float().argsort(dim=-1, descending=True, stable=True)
+    width = min(max(int((values > 0).sum(-1).max()), 1), KEPT_CODES)
+    values, indices = (own.gather(-1, largest)[:, :width].clone() for own in (values, indices))
+    return _Picture(values, indices.masked_fill(values == 0, 0))
 
 
 def _key(name: str) -> int:

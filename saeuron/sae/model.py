@@ -23,6 +23,10 @@ TOPK, JUMPRELU, SIGMOID = ACTIVATIONS = ("topk", "jumprelu", "sigmoid")
 """
 
 
+AT_ONCE = 1 << 27
+"""Numbers of an intermediate result: half a GiB, which tokens with hundreds of active features would soon exceed."""
+
+
 @dataclass(frozen=True)
 class SAEIdentity:
     """What an SAE is and where it belongs; feature indices mean nothing without it.
@@ -174,5 +178,8 @@ class SparseAutoencoder(nn.Module):
 
     def decode(self, codes: SparseCodes) -> Tensor:
         """Codes -> reconstructed tokens [..., d], float32."""
-        rows = self.decoder_rows(codes.indices)  # [..., k, d]
-        return torch.einsum("...k,...kd->...d", codes.values, rows) + self.decoder_bias.to(rows)
+        k = codes.values.shape[-1]
+        parts = zip(*(part.flatten(0, -2).split(max(1, AT_ONCE // (k * self.d))) for part in codes), strict=True)
+        decoded = [torch.einsum("tk,tkd->td", values, self.decoder_rows(indices)) for values, indices in parts]
+        tokens: Tensor = torch.cat(decoded).unflatten(0, codes.values.shape[:-1])
+        return tokens + self.decoder_bias.to(tokens)

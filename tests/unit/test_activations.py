@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -14,8 +15,10 @@ from saeuron.edits.apply import apply_edits
 from saeuron.edits.call import Call, Row
 from saeuron.edits.intervention import Intervention
 from saeuron.errors import SaeuronError
+from saeuron.features import kept_pictures
 from saeuron.features.feature_set import Feature, FeatureSet, FeatureStep
 from saeuron.features.statistics import ActivationStatistics
+from saeuron.sae import model
 from saeuron.sae.model import ACTIVATIONS, JUMPRELU, SIGMOID, SAEIdentity, SparseAutoencoder, SparseCodes
 
 D, N, K = 8, 24, 4
@@ -127,3 +130,56 @@ def test_a_threshold_that_nothing_reaches_gives_codes_of_zero(tokens: int) -> No
     codes = model.encode(torch.randn(tokens, D))
     assert codes.values.shape == (tokens, 1) and not codes.values.any()
     assert torch.equal(model.decode(codes), model.decoder_bias.expand(tokens, D))
+
+
+def test_statistics_of_a_jumprelu_sae_do_not_depend_on_batches(tmp_path, monkeypatch) -> None:
+    """Codes are as wide as their batch needs; what is kept of them is not."""
+    sae = jumprelu()
+    identity = SAEIdentity("", "sdxl-turbo", "up_blocks.0.attentions.1", "update", 16, 64, 8, "jumprelu")
+    generator = torch.Generator().manual_seed(1)
+    pictures = torch.randn(6, 3, 2, 16, generator=generator)
+    pictures *= torch.tensor([0.1, 1.0, 3.0, 0.5, 2.0, 0.0]).view(6, 1, 1, 1)
+
+    def collect(*ends: int) -> ActivationStatistics:
+        statistics = ActivationStatistics(identity, (14.6, 3.0))
+        for first, last in pairwise((0, *ends, 6)):
+            names = [str(place) for place in range(first, last)]
+            statistics.add(14.6, sae.encode(pictures[first:last]), names)
+        return statistics
+
+    collect().save(tmp_path / "once")
+    collect(1, 2, 4).save(tmp_path / "parts")
+    ActivationStatistics.load(tmp_path / "once").save(tmp_path / "again")
+    assert (tmp_path / "once").read_bytes() == (tmp_path / "parts").read_bytes() == (tmp_path / "again").read_bytes()
+    for name, codes in collect(1, 2, 4).pictures.named([str(place) for place in range(6)]).items():
+        kept = torch.zeros(6, 64).scatter_add(-1, codes.indices, codes.values)
+        z = pictures[int(name)].flatten(0, 1).double() @ sae.encoder.weight.double().T + sae.encoder.bias.double()
+        expected = torch.where(z > sae.threshold.double(), z.clamp(min=0), 0.0)
+        torch.testing.assert_close(kept.double(), expected, rtol=1e-3, atol=1e-3)
+    monkeypatch.setattr(kept_pictures, "KEPT_CODES", 3)
+    assert max(codes.values.shape[-1] for codes in collect().pictures.codes()) == 3
+
+
+@pytest.mark.parametrize("at_once", [1, 300, 1 << 27])
+def test_decoding_in_parts_is_the_same(monkeypatch, at_once: int) -> None:
+    monkeypatch.setattr(model, "AT_ONCE", at_once)
+    sae = jumprelu()
+    codes = sae.encode(torch.randn(2, 5, 16, generator=torch.Generator().manual_seed(3)) * 2)
+    f = torch.zeros(2, 5, 64, dtype=torch.float64).scatter_add(-1, codes.indices, codes.values.double())
+    expected = f @ sae.decoder.weight.double() + sae.decoder_bias.double()
+    assert torch.allclose(sae.decode(codes).double(), expected, atol=1e-5)
+
+
+def jumprelu() -> SparseAutoencoder:
+    generator = torch.Generator().manual_seed(7)
+    sae = SparseAutoencoder(16, 64, 8, activation="jumprelu")
+    sae.load_state_dict(
+        {
+            "encoder.weight": torch.randn(64, 16, generator=generator) / 4,
+            "encoder.bias": torch.randn(64, generator=generator) * 0.1,
+            "decoder.weight": torch.randn(64, 16, generator=generator) / 4,
+            "decoder_bias": torch.randn(16, generator=generator),
+            "threshold": torch.rand(64, generator=generator),
+        }
+    )
+    return sae.requires_grad_(False)
