@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.host import front_end, newer
+from tools.host import front_end, matrix, newer
 from tools.host.unpack import REPOSITORY, HostError
 
 
@@ -54,3 +54,24 @@ def test_a_front_end_that_can_not_be_had_leaves_nothing_behind(monkeypatch, tmp_
     with pytest.raises(HostError, match=r"could not download comfyui-frontend-package 0\.0\.0"):
         front_end.ensure_front_end("0.0.0")
     assert list(Path(tmp_path, ".host").iterdir()) == []
+
+
+def test_the_matrix_is_written_between_its_marks() -> None:
+    document = f"before\n{matrix.BEGIN}\nold\n{matrix.END}\nafter\n"
+    row = ("0.33.0", "1.58.1", "1 passed", "-", "2 passed")
+    written = matrix.with_table(document, [row])
+    assert written.startswith("before\n") and written.endswith(f"{matrix.END}\nafter\n") and "old" not in written
+    assert "| 0.33.0 | 1.58.1 | 1 passed | - | 2 passed |" in written
+    assert matrix.with_table(written, [row]) == written
+    assert matrix.BEGIN in matrix.REPORT.read_text(encoding="utf-8")
+
+
+def test_counts_of_a_report() -> None:
+    suite = '<testsuites><testsuite tests="9" failures="1" errors="2" skipped="3"/></testsuites>'
+    assert matrix.read_counts(suite) == "3 passed, 3 failed, 3 skipped"
+    assert matrix.read_counts('<testsuite tests="2" failures="0" errors="0" skipped="0"/>') == "2 passed"
+
+
+def test_the_front_ends_of_the_matrix() -> None:
+    shown = [(c.host, c.front_end or matrix.own_front_end(c.host)) for c in matrix.combinations()]
+    assert shown == [("0.3.75", "1.32.9"), ("0.3.75", "1.58.1"), ("0.33.0", "1.49.6"), ("0.33.0", "1.58.1")]
