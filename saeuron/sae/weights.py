@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +61,23 @@ def hookpoint_in(folder: Path) -> str:
     """Published folders carry the hookpoint in their name or a parent's; empty where they don't."""
     match = HOOKPOINT.search(names_of(folder))
     return match.group() if match else ""
+
+
+def refuse_other_models(d: int, place: str, file: Path) -> None:
+    """SAEs of text encoders and language models come in the same layouts, as those of ItD and Concept Steerers do.
+
+    `place`: where its config says that it belongs. The names of its folders say so, too.
+    """
+    known = f"{place}/{names_of(file.parent)}"
+    if _TEXT.search(known) or (d in _TEXT_WIDTHS and not HOOKPOINT.search(known)):
+        raise SaeuronError(
+            f"The SAE in {file.parent.name!r} (d {d}) is one of a text encoder or a language model. This pack edits "
+            "blocks of the UNet; choose an SAE that was trained on one."
+        )
+
+
+_TEXT = re.compile(r"text_(model|encoder)|encoder\.layers|blocks\.\d+\.(hook|attn|mlp|ln)|(model|gpt_neox)\.layers\.")
+_TEXT_WIDTHS = (768, 1024, 2048, 4096)  # CLIP of SD 1 and 2, both of SDXL, T5; no block of a UNet is as wide
 
 
 def names_of(folder: Path) -> str:

@@ -132,8 +132,12 @@ def test_our_own_format_keeps_it_exactly_and_topk_is_readable_by_older_packs(tmp
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"architecture": "gated"}, "architecture 'gated', which is not supported"),
+        ({"architecture": "gated"}, "architecture 'gated', which is not supported .*two sets of weights"),
+        ({"architecture": "jumprelu_skip_transcoder"}, "in place of what it reads"),
+        ({"finetuning_scaling_factor": True}, "after finetuning"),
+        ({"metadata": {"hook_name": "blocks.8.hook_resid_pre"}}, "text encoder or a language model"),
         ({"architecture": None}, "architecture None"),
+        ({"architecture": ["topk"]}, "architecture"),
         ({"normalize_activations": "layer_norm"}, "normalised by 'layer_norm'"),
         ({"reshape_activations": "hook_z"}, "reshapes activations"),
         ({"d_sae": N + 1}, "W_enc has shape"),
@@ -154,3 +158,28 @@ def test_dictionary_learning_classes_that_are_not_known_are_refused(tmp_path) ->
     config.write_text(json.dumps({"trainer": 3}))
     with pytest.raises(SaeuronError, match="dictionary_learning's None"):
         load_sae(tmp_path / "sae", PLACE)
+
+
+def test_a_class_that_is_no_name_is_refused(tmp_path) -> None:
+    write_dictionary_learning(tmp_path / "sae", D, N, K)
+    (tmp_path / "sae" / "config.json").write_text(json.dumps({"trainer": {"dict_class": ["BatchTopKSAE"]}}))
+    with pytest.raises(SaeuronError, match="which is not supported"):
+        load_sae(tmp_path / "sae", PLACE)
+
+
+@pytest.mark.parametrize("write", [write_unbox, write_sparsify, write_saelens, write_dictionary_learning])
+def test_saes_of_text_encoders_are_refused_in_every_layout(tmp_path, write) -> None:
+    folder = tmp_path / "text_model.encoder.layers.8"
+    write(folder, D, N, K)
+    with pytest.raises(SaeuronError, match="text encoder or a language model"):
+        load_sae(folder, PLACE)
+
+
+def test_saelens_subtracts_the_decoder_s_bias_unless_told_not_to(tmp_path) -> None:
+    write_saelens(tmp_path / "told", D, N, K, apply_b_dec_to_input=True)
+    write_saelens(tmp_path / "untold", D, N, K, apply_b_dec_to_input=True)
+    config = json.loads((tmp_path / "untold" / "cfg.json").read_text())
+    del config["apply_b_dec_to_input"]
+    (tmp_path / "untold" / "cfg.json").write_text(json.dumps(config))
+    told, untold = (load_sae(tmp_path / name, PLACE).sae for name in ("told", "untold"))
+    assert torch.equal(told.encoder.bias, untold.encoder.bias)

@@ -12,7 +12,7 @@ import torch
 from ...errors import SaeuronError
 from ...files import read_pickle
 from ..model import JUMPRELU, TOPK
-from ..weights import Placement, SAEWeights, expect_shape, hookpoint_in, positive, take
+from ..weights import Placement, SAEWeights, expect_shape, hookpoint_in, positive, refuse_other_models, take
 
 # dict_class -> (activation, names of encoder weight and bias, decoder weight and bias, weights stored as [d, n]?)
 _BY_LAYERS = ("encoder.weight", "encoder.bias", "decoder.weight", "b_dec")
@@ -33,7 +33,7 @@ def read(config: Mapping[str, Any], file: Path) -> SAEWeights:
     """
     settings = config.get("trainer", config)
     name = settings.get("dict_class") if isinstance(settings, Mapping) else None
-    if name not in _CLASSES:
+    if not isinstance(name, str) or name not in _CLASSES:
         raise SaeuronError(
             f"The SAE in {file.parent.name!r} is dictionary_learning's {brief(name)}, which is not supported; these "
             f"are: {', '.join(_CLASSES)}."
@@ -42,6 +42,7 @@ def read(config: Mapping[str, Any], file: Path) -> SAEWeights:
     tensors = read_pickle(file)
     encoder, bias, decoder, decoder_bias = (take(tensors, each, file) for each in names)
     d, n = (positive(settings.get(size), size, file) for size in ("activation_dim", "dict_size"))
+    refuse_other_models(d, str(settings.get("submodule_name", "")), file)
     if names[0] == "W_enc":
         encoder = encoder.T
     else:

@@ -13,19 +13,28 @@ import torch
 from ...errors import SaeuronError
 from ...files import read_safetensors, write_atomically
 from ..model import JUMPRELU, SIGMOID, TOPK, SparseAutoencoder
-from ..weights import Placement, SAEWeights, expect_shape, hookpoint_in, positive, take
+from ..weights import Placement, SAEWeights, expect_shape, hookpoint_in, positive, refuse_other_models, take
 
 _ARCHITECTURES = {"topk": TOPK, "jumprelu": JUMPRELU, "standard": JUMPRELU}
+_REASONS = {
+    "transcoder": " (it computes a layer's output in place of what it reads)",
+    "gated": " (its encoder has two sets of weights)",
+    "temporal": " (it reads a sequence of tokens)",
+    "matching_pursuit": " (its features are chosen one after another)",
+    "abstopk": " (its codes can be negative)",
+}
+"""What the name of an architecture says of why it is not read."""
 
 
 def read(config: Mapping[str, Any], file: Path) -> SAEWeights:
     """``z = W_enc^T (x - b_dec if apply_b_dec_to_input) + b_enc``; with ``rescale_acts_by_decoder_norm`` codes count in
     lengths of their decoder rows, which is folded into the weights."""
     architecture = config.get("architecture")
-    if architecture not in _ARCHITECTURES:
+    if not isinstance(architecture, str) or architecture not in _ARCHITECTURES:
+        reasons = (reason for kind, reason in _REASONS.items() if kind in str(architecture))
         raise SaeuronError(
-            f"The SAE in {file.parent.name!r} has SAELens' architecture {brief(architecture)}, which is not supported; "
-            f"these are: {', '.join(_ARCHITECTURES)}."
+            f"The SAE in {file.parent.name!r} has SAELens' architecture {brief(architecture)}, which is not supported"
+            f"{next(reasons, '')}; these are: {', '.join(_ARCHITECTURES)}."
         )
     if config.get("normalize_activations") not in (None, "none"):
         raise SaeuronError(
@@ -35,15 +44,20 @@ def read(config: Mapping[str, Any], file: Path) -> SAEWeights:
         )
     if config.get("reshape_activations") not in (None, "none"):
         raise SaeuronError(f"The SAE in {file.parent.name!r} reshapes activations, which is not supported.")
+    if config.get("finetuning_scaling_factor"):
+        raise SaeuronError(f"The SAE in {file.parent.name!r} scales codes after finetuning, which is not supported.")
     tensors, _ = read_safetensors(file)
     d, n = (positive(config.get(name), name, file) for name in ("d_in", "d_sae"))
+    metadata = config.get("metadata")
+    hook = str(metadata.get("hook_name", "")) if isinstance(metadata, Mapping) else ""
+    refuse_other_models(d, hook, file)
     encoder, bias, decoder, decoder_bias = (take(tensors, name, file) for name in ("W_enc", "b_enc", "W_dec", "b_dec"))
     for tensor, shape, name in (
         (encoder, (d, n), "W_enc"), (bias, (n,), "b_enc"), (decoder, (n, d), "W_dec"), (decoder_bias, (d,), "b_dec"),
     ):  # fmt: skip
         expect_shape(tensor, shape, name, file)
     encoder, bias, decoder = encoder.T.double(), bias.double(), decoder.double()
-    if config.get("apply_b_dec_to_input"):
+    if config.get("apply_b_dec_to_input", True):
         bias = bias - encoder @ decoder_bias.double()
     activation, threshold = _ARCHITECTURES[architecture], None
     if activation == JUMPRELU:
@@ -52,8 +66,6 @@ def read(config: Mapping[str, Any], file: Path) -> SAEWeights:
     if config.get("rescale_acts_by_decoder_norm"):
         lengths = decoder.norm(dim=1)
         encoder, bias, decoder = encoder * lengths[:, None], bias * lengths, decoder / lengths[:, None]
-    metadata = config.get("metadata")
-    hook = str(metadata.get("hook_name", "")) if isinstance(metadata, Mapping) else ""
     return SAEWeights(
         encoder.float().contiguous(),
         bias.float(),

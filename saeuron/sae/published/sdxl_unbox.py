@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
-from reprlib import repr as brief
 from typing import Any
 
 import torch
@@ -15,7 +13,16 @@ import torch
 from ...errors import SaeuronError
 from ...files import read_pickle, write_atomically
 from ..model import TOPK, SparseAutoencoder
-from ..weights import Placement, SAEWeights, expect_shape, hookpoint_in, names_of, positive, refuse_unknown, take
+from ..weights import (
+    Placement,
+    SAEWeights,
+    expect_shape,
+    hookpoint_in,
+    positive,
+    refuse_other_models,
+    refuse_unknown,
+    take,
+)
 
 # Options of the trainer that leave what a code means as it is, whatever their value.
 _OPTIONS = {"n_dirs_local", "d_model", "k", "auxk", "auxk_coef", "dead_steps_threshold"}
@@ -24,14 +31,14 @@ _OPTIONS = {"n_dirs_local", "d_model", "k", "auxk", "auxk_coef", "dead_steps_thr
 def read(config: Mapping[str, Any], file: Path) -> SAEWeights:
     """``z = W_e (x - pre_bias) + latent_bias``; decode adds pre_bias back. mean.pt and std.pt are not used."""
     refuse_unknown(config, _OPTIONS, file)
-    _refuse_text_encoder(config, file)
+    n, d = (positive(config.get(name), name, file) for name in ("n_dirs_local", "d_model"))
+    refuse_other_models(d, "", file)
     state = read_pickle(file)
     tensors = state.get("state_dict", state)
     if not isinstance(tensors, Mapping):
         raise SaeuronError(f"{file.name} holds no state_dict.")
     encoder, pre_bias = take(tensors, "encoder.weight", file), take(tensors, "pre_bias", file)
     latent_bias, decoder = take(tensors, "latent_bias", file), take(tensors, "decoder.weight", file)
-    n, d = (positive(config.get(name), name, file) for name in ("n_dirs_local", "d_model"))
     expect_shape(encoder, (n, d), "encoder.weight", file)
     expect_shape(pre_bias, (d,), "pre_bias", file)
     folded = latent_bias.double() - encoder.double() @ pre_bias.double()
@@ -66,17 +73,3 @@ def write(folder: Path, sae: SparseAutoencoder) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / "state_dict.pth", written.getvalue())
     write_atomically(folder / "config.json", json.dumps(config).encode())
-
-
-def _refuse_text_encoder(config: Mapping[str, Any], file: Path) -> None:
-    """SAEs of text encoders are published in the same layout, as those of ItD and Concept Steerers."""
-    d = config.get("d_model")
-    if _TEXT_ENCODER.search(names_of(file.parent)) or d in _TEXT_WIDTHS:
-        raise SaeuronError(
-            f"The SAE in {file.parent.name!r} (d {brief(d)}) is one of a text encoder. This pack edits blocks of the "
-            "UNet; choose an SAE that was trained on one."
-        )
-
-
-_TEXT_ENCODER = re.compile(r"text_(model|encoder)|encoder\.layers")
-_TEXT_WIDTHS = (768, 1024, 2048, 4096)  # CLIP of SD 1 and 2, both of SDXL, T5; no block of a UNet is as wide

@@ -10,7 +10,16 @@ from typing import Any
 from ...errors import SaeuronError
 from ...files import read_safetensors, write_atomically
 from ..model import SIGMOID, TOPK, SparseAutoencoder
-from ..weights import Placement, SAEWeights, expect_shape, hookpoint_in, positive, refuse_unknown, take
+from ..weights import (
+    Placement,
+    SAEWeights,
+    expect_shape,
+    hookpoint_in,
+    positive,
+    refuse_other_models,
+    refuse_unknown,
+    take,
+)
 
 # Options that leave what a code means as it is, whatever their value. ``batch_topk`` and ``sample_topk`` say how k was
 # counted in training. SAeUron's own loader switches both off, so its published SAEs are plain TopK per token.
@@ -36,6 +45,7 @@ def read(config: Mapping[str, Any], file: Path) -> SAEWeights:
     n = config.get("num_latents") or d * positive(config.get("expansion_factor"), "expansion_factor", file)
     expect_shape(encoder, (positive(n, "num_latents", file), d), "encoder.weight", file)
     expect_shape(decoder_bias, (d,), "b_dec", file)
+    refuse_other_models(d, str(config.get("hookpoint", "")), file)
     folded = take(tensors, "encoder.bias", file).double() - encoder.double() @ decoder_bias.double()
     return SAEWeights(
         encoder,
