@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import SaeuronError
+from ..finite import is_finite
 from ..sae.model import KINDS, SparseAutoencoder, read_tokens
 from ..schedule import nearest_step
 
@@ -99,10 +100,14 @@ class FitMeter:
         self._fired = torch.zeros(self.sae.n, dtype=torch.int64)
 
     def add(self, sigma: float, block_input: Tensor, block_output: Tensor) -> None:
-        """What a block was given and what it gave at noise level `sigma`: [..., d] each, channels last."""
+        """What a block was given and what it gave at noise level `sigma`: [..., d] each, channels last.
+
+        Errors: `SaeuronError` if they are not finite, of which no figure could be made.
+        """
         step = nearest_step(self.schedule, sigma)
         for kind in KINDS:
             x = read_tokens(kind, block_input, block_output).flatten(0, -2)
+            is_finite(x, x)  # or raises; a figure that is no number would pass every comparison of the verdict
             codes = self.sae.encode(x)
             own = kind == self.kind
             active = codes.indices[codes.values > 0].cpu()

@@ -13,6 +13,9 @@ from .metrics import cosine_similarity
 DECIDES = 0.5
 """Share of the greatest effect from which a block is said to decide, too."""
 
+DRAWN = 0.5
+"""Least share of the pictures with all blocks on which the concept must be seen, for its absence to say anything."""
+
 
 @dataclass(frozen=True)
 class BlockEffect:
@@ -57,13 +60,22 @@ class BlockStudy:
         """Where to look for an SAE, in one sentence."""
         if not self.effects:
             return "This model has no transformer block."
+        if self.baseline is not None and self.baseline < DRAWN:
+            return (
+                f"Nothing can be said: with all blocks the classifier sees {self.label} on {self.baseline:.0%} of the "
+                "pictures only. Write prompts that the model draws well, or choose another label."
+            )
         first, *rest = self.ranked()
-        most = 1 - _left(first)
+        most = self._lost(first)
         if most < 0.1:
             return "No single block decides about it: the model draws it without any one of them."
-        others = [block.hookpoint for block in rest if 1 - _left(block) >= DECIDES * most]
+        others = [block.hookpoint for block in rest if self._lost(block) >= DECIDES * most]
         also = f" {', '.join(others)} decide{'s' if len(others) == 1 else ''}, too." if others else ""
         return f"{first.hookpoint} decides the most about it.{also}"
+
+    def _lost(self, block: BlockEffect) -> float:
+        """Share of what is there with all blocks that is gone without `block`."""
+        return 1 - _left(block) / (1.0 if self.baseline is None else self.baseline)
 
     def table(self) -> str:
         """The figures as text, the verdict first."""

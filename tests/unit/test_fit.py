@@ -55,6 +55,14 @@ def test_nothing_drawn_is_told() -> None:
         FitMeter(sae(), "update", SCHEDULE).fit()
 
 
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+def test_a_model_that_overflows_is_told_and_not_called_fitting(broken: float) -> None:
+    gave = torch.randn(1, 2, 2, D)
+    gave[0, 1, 1, 3] = broken
+    with pytest.raises(SaeuronError, match="model's own activation is not finite"):
+        FitMeter(sae(), "update", SCHEDULE).add(9.0, torch.zeros_like(gave), gave)
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -72,10 +80,9 @@ def test_the_verdict(changes: dict[str, object], said: str) -> None:
     assert replace(GOOD, **changes).table().startswith(replace(GOOD, **changes).verdict())
 
 
-def study(*blocks: tuple[str, float]) -> BlockStudy:
+def study(*blocks: tuple[str, float], baseline: float = 1.0) -> BlockStudy:
     found = BlockStudy("cats")
-    found.add("", ["cats"] * 10, None)
-    for hookpoint, seen in blocks:
+    for hookpoint, seen in (("", baseline), *blocks):
         found.add(hookpoint, ["cats"] * round(10 * seen) + ["dogs"] * round(10 * (1 - seen)), None)
     return found
 
@@ -91,6 +98,14 @@ def test_the_block_without_which_the_least_is_left_decides() -> None:
         "left out                     concept seen   CLIP similarity",
         "nothing                            100.0%                 -",
     ]
+
+
+def test_what_is_not_drawn_anyway_is_not_put_down_to_a_block() -> None:
+    assert study(("a", 0.6), ("b", 0.6), baseline=0.6).verdict().startswith("No single block decides")
+    assert study(("a", 0.6), ("b", 0.0), ("c", 0.5), baseline=0.6).verdict() == "b decides the most about it."
+    for seen in (0.0, 0.4):
+        said = study(("a", 0.0), ("b", 0.4), baseline=seen).verdict()
+        assert said.startswith(f"Nothing can be said: with all blocks the classifier sees cats on {seen:.0%}")
 
 
 def test_without_a_classifier_clip_ranks() -> None:
