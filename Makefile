@@ -25,7 +25,7 @@ help:
 	@echo "make serve   ComfyUI with this pack in a browser (ARGS='--port 8200' for another port)"
 	@echo "make test    the tests of every contract, some minutes (TIER=unit, or host, live, browser; ARGS='-k name' for some)"
 	@echo "make test HOST=0.33.0   the same on a newer ComfyUI, where its archive lies in ../shared/hosts (FRONT_END=1.58.1: its front end)"
-	@echo "make test-slow  the rest: full size, compilers, every template, other servers, notebook, installing"
+	@echo "make test-slow  the rest: full size, compilers, every template, other servers, notebook, installing (PEERS=1: other packages' SAEs)"
 	@echo "make soak    the long tests, into docs/reliability.md; a quarter of an hour (ARGS='kills --cases 20' for a part)"
 	@echo "make lint    ruff and mypy"
 	@echo "make clean   remove caches and output/demo; .venv, .host and the rest of output stay"
