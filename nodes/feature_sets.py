@@ -6,13 +6,16 @@ from dataclasses import replace
 from typing import Any
 
 from comfy_api.v0_0_2 import io
+from torch import Tensor
 
 from ..saeuron.errors import SaeuronError
+from ..saeuron.features.before_after import BeforeAfter
 from ..saeuron.features.feature_set import FeatureSet
 from ..saeuron.features.selection import SelectionSettings, select_features
 from ..saeuron.features.statistics import ActivationStatistics
 from ..saeuron.figures.tables import feature_set_table
 from .host.folders import find_feature_set, fingerprint, hidden_by, list_feature_sets, own_feature_set
+from .host.pictures import to_pixels
 from .host.runs import show_text
 from .host.searching import also_found_as
 from .host.sockets import CATEGORY, FEATURE_SET, STATISTICS
@@ -155,11 +158,18 @@ class SaeuronSaveFeatureSet(io.ComfyNode):
             display_name="Save Feature Set",
             category=CATEGORY,
             **also_found_as("sae", "save concept"),
-            description="Writes a feature set as a readable JSON file to models/feature_sets.",
+            description="Writes a feature set as a readable JSON file to models/feature_sets, if you like with a small "
+            "picture of what it does.",
             inputs=[
                 FEATURE_SET.Input("feature_set", tooltip="From Select Features, or another node that finds features."),
                 io.String.Input("name", default="my-concept", tooltip="File name without .json; / makes folders."),
                 io.Boolean.Input("overwrite", default=False, tooltip="Off: an existing file is an error."),
+                io.Image.Input(
+                    "before",
+                    optional=True,
+                    tooltip="A picture of the model as it is, kept small in the file; of several, the first.",
+                ),
+                io.Image.Input("after", optional=True, tooltip="The same prompt and seed with an edit by this set."),
             ],
             outputs=[],
             hidden=[io.Hidden.unique_id],
@@ -167,7 +177,21 @@ class SaeuronSaveFeatureSet(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, feature_set: FeatureSet, name: str, overwrite: bool) -> io.NodeOutput:
+    def execute(
+        cls,
+        feature_set: FeatureSet,
+        name: str,
+        overwrite: bool,
+        before: Tensor | None = None,
+        after: Tensor | None = None,
+    ) -> io.NodeOutput:
+        if (before is None) != (after is None):
+            raise SaeuronError(
+                f"{'before' if before is None else 'after'} is not connected. Connect before and after, or neither."
+            )
+        if before is not None and after is not None:
+            picture = BeforeAfter.of(to_pixels(before[:1])[0], to_pixels(after[:1])[0])
+            feature_set = replace(feature_set, picture=picture)
         path = own_feature_set(name)
         if path.exists() and not overwrite:
             raise SaeuronError(
@@ -176,4 +200,6 @@ class SaeuronSaveFeatureSet(io.ComfyNode):
         feature_set.save(path)
         lines = [f"Saved {path.name} in {path.parent}"]
         lines += [f"No longer found, because it has the same name: {other}" for other in hidden_by(path)]
-        return io.NodeOutput(ui=show_text(cls, "\n".join([*lines, feature_set.to_json()])))
+        if feature_set.picture is not None:
+            lines.append(f"with a picture before and after, {len(feature_set.picture.jpeg) / 1024:.1f} KB")
+        return io.NodeOutput(ui=show_text(cls, "\n".join([*lines, replace(feature_set, picture=None).to_json()])))

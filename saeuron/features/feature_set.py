@@ -16,11 +16,15 @@ from ..files import check_format, read_text, write_atomically
 from ..json_text import MAX_SIZE, format_json, parse_json
 from ..sae.model import SAEIdentity
 from ..schedule import check_schedule, is_finite_number, nearest_step
+from .before_after import BeforeAfter
 from .detector import DEFAULT, Detector
 
 FORMAT = "saeuron-feature-set"
-VERSION = "1.1"
-"""1.1 added the detector; files without one are read as before."""
+VERSION = "1.2"
+"""1.1 added the detector, 1.2 the picture; files without them are read as before."""
+
+WITHOUT_PICTURE = "1.1"
+"""What a file without a picture says, which older packs read whole."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,9 @@ class FeatureSet:
     detector: Detector | None = None
     """How the features tell whether the concept is there, and how well; None: not measured."""
 
+    picture: BeforeAfter | None = None
+    """What an edit with these features did; for people, and changes nothing."""
+
     extra: Mapping[str, Any] = field(default_factory=dict)
     """Top-level fields of a file that this version does not know; kept when it is saved."""
 
@@ -147,7 +154,7 @@ class FeatureSet:
         """Readable, one feature a line. Errors: `SaeuronError` if a record holds what JSON has no word for."""
         document = {
             "format": FORMAT,
-            "version": VERSION,
+            "version": WITHOUT_PICTURE if self.picture is None else VERSION,
             "concept": self.concept,
             "note": self.note,
             "sae": self.sae.as_dict(),
@@ -157,6 +164,7 @@ class FeatureSet:
             "steps": [
                 {"sigma": step.sigma, "features": [_known(feature) for feature in step.features]} for step in self.steps
             ],
+            **({} if self.picture is None else {"picture": self.picture.to_text()}),
             **self.extra,
         }
         return format_json(document) + "\n"
@@ -181,6 +189,7 @@ class FeatureSet:
                 sampling=_take(document, "sampling", dict, {}),
                 selection=_take(document, "selection", dict, {}),
                 detector=Detector.from_dict(_take(document, "detector", dict)) if "detector" in document else None,
+                picture=BeforeAfter.from_text(document["picture"]) if "picture" in document else None,
                 steps=tuple(_read_step(number, step) for number, step in enumerate(_take(document, "steps", list))),
                 extra={name: value for name, value in document.items() if name not in _TOP_LEVEL},
             )
@@ -198,7 +207,7 @@ class FeatureSet:
         return cls.from_json(text, path.name)
 
 
-_TOP_LEVEL = ("format", "version", "concept", "note", "sae", "sampling", "selection", "detector", "steps")
+_TOP_LEVEL = ("format", "version", "concept", "note", "sae", "sampling", "selection", "detector", "steps", "picture")
 
 
 def _known(feature: Feature) -> dict[str, Any]:

@@ -6,11 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from saeuron.errors import SaeuronError
+from saeuron.features.before_after import BeforeAfter
 from saeuron.features.detector import Detector
 from saeuron.features.feature_set import Feature, FeatureSet, FeatureStep
 from saeuron.sae.model import SAEIdentity
@@ -56,10 +58,13 @@ detectors = st.builds(
 )
 
 
+pictures = st.integers(0, 255).map(lambda v: BeforeAfter.of(*np.full((2, 8, 8, 3), v, np.uint8)))
+
+
 @st.composite
 def feature_sets(draw: st.DrawFn) -> FeatureSet:
     sigmas: list[Any] = draw(st.just([None]) | schedules)
-    known = {"format", "version", "concept", "note", "sae", "sampling", "selection", "detector", "steps"}
+    known = {"format", "version", "concept", "note", "sae", "sampling", "selection", "detector", "steps", "picture"}
     return FeatureSet(
         concept=draw(texts),
         sae=replace(SAE, sha256=draw(st.sampled_from(["", SAE.sha256]))),
@@ -68,6 +73,7 @@ def feature_sets(draw: st.DrawFn) -> FeatureSet:
         steps=tuple(FeatureStep(sigma, draw(features)) for sigma in sigmas),
         note=draw(texts),
         detector=draw(st.none() | detectors),
+        picture=draw(st.none() | pictures),
         extra={name: value for name, value in draw(records).items() if name not in known},
     )
 

@@ -15,12 +15,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from saeuron.errors import SaeuronError
+from saeuron.features.before_after import BeforeAfter
 from saeuron.features.feature_set import Feature, FeatureSet, FeatureStep
 from saeuron.features.statistics import ActivationStatistics
 from saeuron.prompts import read_prompts
@@ -59,7 +61,9 @@ def write_our_sae(folder: Path) -> None:
 
 def write_feature_set(folder: Path) -> None:
     steps = tuple(FeatureStep(s, (Feature(1, 0.5, 1.0, 0.5, 0.1, 0.2), Feature(3))) for s in SIGMAS)
-    FeatureSet("cats", SAE, {"steps": 3}, {"tau": 2}, steps, "a note 猫").save(folder / "cats.json")
+    picture = BeforeAfter.of(*np.zeros((2, 16, 16, 3), np.uint8))
+    feature_set = FeatureSet("cats", SAE, {"steps": 3}, {"tau": 2}, steps, "a note 猫", picture=picture)
+    feature_set.save(folder / "cats.json")
 
 
 def write_statistics(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -67,7 +68,7 @@ def unlearn(feature_set: Any, multiplier: float, mode: str = "exact", rule: str 
         sae = sae_at(feature_set.sae.hookpoint)
         return patching.add_patch(parts[0], patching.Patch(find_site(parts[0], sae.identity), sae, intervention))
 
-    return Edit({"unlearn": digest(feature_set.to_json()), "multiplier": multiplier, "mode": mode, "rule": rule}, on)
+    return Edit({"unlearn": digest_of(feature_set), "multiplier": multiplier, "mode": mode, "rule": rule}, on)
 
 
 @cache
@@ -93,7 +94,7 @@ def replace(feature_set: Any, concept: str, instead: str, place: str = "sae") ->
         replacement = edits.replacing_style(feature_set) if style else edits.Replacement(feature_set, place=place)
         return patching.add_replacement(model, replacing.ReplacementPatch(site, sae, replacement, *texts))
 
-    key = {"replace": digest(feature_set.to_json()), "concept": concept, "instead": instead}
+    key = {"replace": digest_of(feature_set), "concept": concept, "instead": instead}
     return Edit({**key, "place": "everywhere" if style else place}, on)
 
 
@@ -115,3 +116,8 @@ def unlearning(feature_sets: Sequence[Any], multipliers: Sequence[float], mode: 
 
 def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def digest_of(feature_set: Any) -> str:
+    """Of all that an edit depends on: its picture is for people alone."""
+    return digest(dataclasses.replace(feature_set, picture=None).to_json())

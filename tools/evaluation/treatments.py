@@ -41,7 +41,7 @@ def nothing_selected(studio: Studio, concept: Concept, mode: str) -> Treatment:
     feature_set = studio.feature_set(concept.name, decisive(concept))
     step = pack("saeuron.features.feature_set").FeatureStep
     steps = tuple(step(s.sigma, ()) for s in feature_set.steps)
-    nothing = dataclasses.replace(feature_set, concept="nothing", steps=steps, sampling={}, selection={})
+    nothing = dataclasses.replace(feature_set, concept="nothing", steps=steps, sampling={}, selection={}, picture=None)
     return unlearning((nothing,), (0.0,), mode)
 
 
@@ -57,7 +57,8 @@ def random_features(studio: Studio, concept: Concept, multiplier: float) -> Trea
     rng = np.random.default_rng([RANDOM_SEED, *concept.name.encode()])
     drawn = sorted(int(i) for i in rng.choice(alive, size=min(len(selected), len(alive)), replace=False))
     features = tuple(library.Feature(i, mean_concept=float(mean[i]), mean_all=float(mean[i])) for i in drawn)
-    random = dataclasses.replace(feature_set, concept="random features", steps=(library.FeatureStep(None, features),))
+    steps = (library.FeatureStep(None, features),)
+    random = dataclasses.replace(feature_set, concept="random features", steps=steps, picture=None)
     return unlearning((random,), (multiplier,))
 
 
