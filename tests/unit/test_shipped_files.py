@@ -11,6 +11,7 @@ from saeuron.sae.files import load_sae
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "feature_sets" / "miniature"
+LARGEST_PICTURE = 8 << 10  # bytes; there are fifty of them
 
 
 def test_every_feature_set_of_the_miniature_belongs_to_an_sae_that_comes_with_it() -> None:
@@ -29,3 +30,10 @@ def test_every_feature_set_of_the_miniature_belongs_to_an_sae_that_comes_with_it
 def test_a_folder_of_feature_sets_is_named_after_their_hookpoint() -> None:
     for folder in filter(Path.is_dir, SHIPPED.iterdir()):
         assert {FeatureSet.load(path).sae.hookpoint for path in folder.glob("*.json")} == {folder.name}
+
+
+def test_every_feature_set_of_the_miniature_shows_what_it_does() -> None:
+    for path in SHIPPED.rglob("*.json"):
+        picture = FeatureSet.load(path).picture
+        assert picture is not None and picture.pixels().shape == (126, 256, 3), path
+        assert len(picture.jpeg) <= LARGEST_PICTURE, path
