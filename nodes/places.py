@@ -69,7 +69,7 @@ class SaeuronCheckSAE(io.ComfyNode):
         texts = parse_prompts(prompts) or _some(read_other_prompts(), pictures)
         settings = SamplingSettings.from_inputs(**sampling)
         fit = measure_fit(model, clip, sae, settings, shots_of(texts, 1, seed))
-        text = f"{sae.identity.describe()}\n{fit.table()}"
+        text = f"{sae.identity.describe()}\n{fit.table(sae.figures)}"
         return io.NodeOutput(text, fit.unexplained, ui=show_text(cls, text))
 
 

@@ -162,7 +162,8 @@ def _train(
             run.run(plotted)
         finally:
             for trained in run.trained().values():
-                save_sae(path, trained.sae, placement)
+                figures = trained.report.figures(placement.base_model)
+                save_sae(path, trained.sae, placement, figures=figures)
     (trained,) = run.trained().values()
     return trained, plotted
 

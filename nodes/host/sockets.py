@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from comfy_api.v0_0_2 import io
 
 from ...saeuron.evaluation.classifier import Classifier
+from ...saeuron.sae.figures import SAEFigures
 from ...saeuron.sae.model import SAEIdentity, SparseAutoencoder
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ class HostedSAE(NamedTuple):
     identity: SAEIdentity
     labels: Mapping[int, str] = MappingProxyType({})
     """What people call its features, by index."""
+
+    figures: SAEFigures | None = None
+    """What it had on the model that it was trained on, where its file says so."""
 
     @property
     def module(self) -> SparseAutoencoder:

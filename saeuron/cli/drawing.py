@@ -67,9 +67,10 @@ def _check(arguments: Namespace) -> Result:
     shots = shots_of(read_prompts(arguments.prompts), 1, arguments.seed)
     pipeline = pipeline_of(arguments, len(shots))
     fit = pipeline.fit(shots)
-    identity = pipeline.loaded.identity
-    document = {"sae": identity.as_dict(), **asdict(fit), "verdict": fit.verdict()}
-    return Result(document, f"{identity.describe()}\n{fit.table()}")
+    _, identity, figures = pipeline.loaded
+    own = None if figures is None else asdict(figures)
+    document = {"sae": identity.as_dict(), **asdict(fit), "verdict": fit.verdict(), "on_its_own_model": own}
+    return Result(document, f"{identity.describe()}\n{fit.table(figures)}")
 
 
 def _generate(arguments: Namespace) -> Result:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,11 @@ def add_commands(commands: Any) -> None:
 
 
 def _inspect(arguments: Namespace) -> Result:
-    identity = load_sae(arguments.sae, placement_of(arguments)).identity
-    return Result(identity.as_dict(), identity.describe())
+    _, identity, figures = load_sae(arguments.sae, placement_of(arguments))
+    if figures is None:
+        return Result(identity.as_dict(), identity.describe())
+    text = f"{identity.describe()}\non {figures.model}: {figures.describe()}"
+    return Result({**identity.as_dict(), "figures": asdict(figures)}, text)
 
 
 def _select(arguments: Namespace) -> Result:
@@ -66,12 +70,12 @@ def _select(arguments: Namespace) -> Result:
 def _convert(arguments: Namespace) -> Result:
     import torch
 
-    sae, identity = load_sae(arguments.sae, placement_of(arguments))
+    sae, identity, figures = load_sae(arguments.sae, placement_of(arguments))
     if arguments.layout != "ours":
         WRITERS[arguments.layout](arguments.output, sae)
         text = f"{identity.describe()}, written to {arguments.output} as {arguments.layout} does"
         return Result({"output": str(arguments.output), "layout": arguments.layout, "sae": identity.as_dict()}, text)
     placement = Placement(identity.base_model, identity.hookpoint, identity.kind)
-    save_sae(arguments.output, sae, placement, getattr(torch, arguments.dtype))
+    save_sae(arguments.output, sae, placement, getattr(torch, arguments.dtype), figures)
     written = load_sae(arguments.output).identity
     return Result({"output": str(arguments.output), "sae": written.as_dict()}, written.describe())

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..errors import SaeuronError
 from ..finite import is_finite
+from ..sae.figures import SAEFigures
 from ..sae.model import KINDS, SparseAutoencoder, read_tokens
 from ..schedule import nearest_step
 
@@ -68,13 +69,14 @@ class Fit:
             return "It fits in part: features may mean something else here than on the model it was trained on."
         return "It fits."
 
-    def table(self) -> str:
-        """The figures as text, the verdict first."""
+    def table(self, own: SAEFigures | None = None) -> str:
+        """The figures as text, the verdict first; `own` is what the SAE had on the model that it was trained on."""
         lines = [
             self.verdict(),
             f"unexplained variance {self.unexplained:.1%} (if it read the {KINDS[1 - KINDS.index(self.kind)]}: "
             f"{self.other_kind:.1%}), on {self.tokens} tokens",
             f"features that never fired {self.dead:.1%}, that fired on nearly all tokens {self.always_on:.1%}",
+            *([] if own is None else [f"on what it was trained on, {own.model}: {own.describe()}"]),
             "noise level   unexplained   features a token",
         ]
         return "\n".join(lines + [f"{s.sigma:11.4g}   {s.unexplained:11.1%}   {s.features:16.1f}" for s in self.steps])

@@ -74,7 +74,7 @@ class ReferencePipeline:
         check_width(loaded.identity, model.unet.get_submodule(self.hookpoint).in_channels)
         self.sampler = Sampler(model, settings)
         self._model, self._settings, self._progress = model, settings, progress
-        self.loaded = LoadedSAE(_placed(loaded.sae, model.device), loaded.identity)
+        self.loaded = loaded._replace(sae=_placed(loaded.sae, model.device))
 
     @property
     def sigmas(self) -> tuple[float, ...]:

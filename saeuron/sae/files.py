@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import SaeuronError
-from ..files import sha256_of, write_atomically
+from ..files import format_safetensors, sha256_of, write_atomically
+from .figures import FIELD, SAEFigures
 from .formats import VERSION, Placement, SAEWeights, expect_shape, read_weights
 from .layouts import FORMAT
 from .model import JUMPRELU, KINDS, TOPK, SAEIdentity, SparseAutoencoder
@@ -22,6 +23,8 @@ from .model import JUMPRELU, KINDS, TOPK, SAEIdentity, SparseAutoencoder
 class LoadedSAE(NamedTuple):
     sae: SparseAutoencoder
     identity: SAEIdentity
+    figures: SAEFigures | None = None
+    """What it had on the model that it was trained on, where the file says so."""
 
 
 def load_sae(
@@ -50,13 +53,20 @@ def load_sae(
     if activation == JUMPRELU and weights.threshold is not None:
         state["threshold"] = weights.threshold
     sae.load_state_dict(state)
-    return LoadedSAE(sae.eval().requires_grad_(False), identity)
+    return LoadedSAE(sae.eval().requires_grad_(False), identity, weights.figures)
 
 
-def save_sae(path: Path, sae: SparseAutoencoder, placement: Placement, dtype: torch.dtype = torch.float32) -> None:
-    """Write our single-file format; the pre-encoder bias, where there was one, is already in the encoder's bias."""
-    from safetensors.torch import save
+def save_sae(
+    path: Path,
+    sae: SparseAutoencoder,
+    placement: Placement,
+    dtype: torch.dtype = torch.float32,
+    figures: SAEFigures | None = None,
+) -> None:
+    """Write our single-file format; the pre-encoder bias, where there was one, is already in the encoder's bias.
 
+    `figures`: what it had on the model that it was trained on. The same SAE gives the same bytes.
+    """
     metadata = {
         "format": FORMAT,
         "version": "1.0" if sae.activation == TOPK else VERSION,
@@ -68,7 +78,9 @@ def save_sae(path: Path, sae: SparseAutoencoder, placement: Placement, dtype: to
     if sae.activation != TOPK:
         metadata["activation"] = sae.activation
     tensors = {name: tensor.to(dtype).contiguous().cpu() for name, tensor in sae.state_dict().items()}
-    write_atomically(path, save(tensors, metadata))
+    if figures is not None:
+        metadata[FIELD] = figures.as_text()
+    write_atomically(path, format_safetensors(tensors, metadata))
 
 
 def _identify(weights: SAEWeights, wanted: Placement) -> SAEIdentity:

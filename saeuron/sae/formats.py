@@ -9,6 +9,7 @@ from typing import Any
 from ..errors import SaeuronError
 from ..files import check_format, read_safetensors, read_text
 from ..json_text import parse_json
+from .figures import read_figures
 from .layouts import DICTIONARY_LEARNING, FORMAT, SAELENS, SDXL_UNBOX, SPARSIFY, Layout, find_files
 from .model import ACTIVATIONS, JUMPRELU, TOPK, SparseAutoencoder
 from .published import dictionary_learning, saelens, sdxl_unbox, sparsify
@@ -66,6 +67,7 @@ def _read_own(path: Path) -> SAEWeights:
         path,
         activation,
         threshold,
+        figures=read_figures(metadata, path.name),
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from ..errors import SaeuronError
+from .figures import SAEFigures
 from .hookpoints import HOOKPOINT
 from .model import TOPK
 
@@ -44,6 +45,9 @@ class SAEWeights:
 
     choices: tuple[str, ...] = ()
     """Activations that a person may choose instead."""
+
+    figures: SAEFigures | None = None
+    """What it had on the model that it was trained on, where the file says so."""
 
 
 def refuse_unknown(config: Mapping[str, Any], harmless: Collection[str], file: Path) -> None:

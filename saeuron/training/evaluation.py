@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..sae.figures import SAEFigures
 from ..sae.model import SparseAutoencoder
 
 ALWAYS = 0.99
@@ -22,6 +23,9 @@ class TrainingReport:
 
     unexplained_by_step: tuple[float, ...]
     """The same of each step's tokens, around that step's mean."""
+
+    unexplained_within_steps: float
+    """Of all steps together, but each step's variance around its own mean: what `evaluation.fit` measures."""
 
     features_a_token: float
 
@@ -40,6 +44,10 @@ class TrainingReport:
     def as_dict(self) -> dict[str, Any]:
         """JSON values."""
         return asdict(self)
+
+    def figures(self, model: str) -> SAEFigures:
+        """What the SAE's file is to say of it; `model` is what the pictures are of."""
+        return SAEFigures(self.unexplained_within_steps, self.features_a_token, self.dead, model)
 
 
 @torch.no_grad()
@@ -67,6 +75,7 @@ def evaluate(sae: SparseAutoencoder, tokens: Tensor, labels: Sequence[str] = ())
     return TrainingReport(
         float(error.sum() / (own + between).sum()),
         tuple((error / own).tolist()),
+        float(error.sum() / own.sum()),
         active / (pictures * steps * of_picture),
         float((~fires.any(0)).double().mean()),
         float((fires.double().mean(0) >= ALWAYS).double().mean()),

@@ -153,7 +153,8 @@ class TrainingRun:
             if running.best is None or report.unexplained <= running.best[1].unexplained:
                 running.best = (sae, report)
                 if self._writes:
-                    save_sae(self.file(job), sae, self._placement(job))
+                    figures = report.figures(self._activations.base_model)
+                    save_sae(self.file(job), sae, self._placement(job), figures=figures)
         if self._writes and (last or done % settings.save_every == 0):
             best = running.best and running.best[1].unexplained
             checkpoint = Checkpoint(trainer.state(), tuple(running.losses), best)

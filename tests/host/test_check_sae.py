@@ -32,6 +32,7 @@ def find(miniature: Any, prompts: str = "a cat", seeds: int = 2, **judges: Any) 
 def test_the_miniatures_own_fit(miniature, hookpoint):
     text, unexplained = check(miniature, load_sae(hookpoint))
     assert "It fits." in text and 0 < unexplained < 0.25
+    assert "on what it was trained on, saeuron-miniature: unexplained variance" in text
     assert len(text.split("features a token\n")[1].splitlines()) == SETTINGS["steps"]
 
 

@@ -48,6 +48,7 @@ def test_trains_saves_and_reports(miniature, previews):
     assert sae.identity.base_model == "saeuron-miniature"
     loaded = import_from_pack("nodes.load").SaeuronLoadSAE.execute("first.safetensors", *["from file"] * 3).result[0]
     assert loaded.identity == sae.identity
+    assert loaded.figures == sae.figures and sae.figures.model == "saeuron-miniature" and sae.figures.unexplained < 1.5
     assert plot.shape[-1] == 3 and float(plot.min()) >= 0 and float(plot.max()) <= 1
     for word in ("unexplained", "features a token", "dead", "always on", "AUC", "recovers", "deviation"):
         assert word in report

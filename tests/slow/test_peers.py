@@ -52,7 +52,7 @@ def run():
 
 
 def ours(folder: Path) -> torch.Tensor:
-    sae, identity = load_sae(folder, Placement(base_model="sdxl-turbo", kind="update"))
+    sae, identity, _ = load_sae(folder, Placement(base_model="sdxl-turbo", kind="update"))
     assert identity.hookpoint == "up_blocks.0.attentions.1"
     return sae.decode(sae.encode(peers.tokens()))
 

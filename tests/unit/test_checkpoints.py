@@ -21,7 +21,7 @@ PLACE = Placement("sdxl-turbo", "up_blocks.0.attentions.1", "update")
 def test_sdxl_unbox_folder_follows_its_formula(tmp_path, with_moments):
     folder = tmp_path / "unet.up_blocks.0.attentions.1_k10_hidden5120" / "final"
     state = {name: t.double() for name, t in write_unbox(folder, 16, 64, 4, with_moments).items()}
-    sae, identity = load_sae(folder)
+    sae, identity, _ = load_sae(folder)
     assert (identity.base_model, identity.hookpoint, identity.kind) == (
         "sdxl-turbo",
         "up_blocks.0.attentions.1",
@@ -49,7 +49,7 @@ HARMLESS = [
 @pytest.mark.parametrize("options", HARMLESS, ids=str)
 def test_saeuron_folder_follows_its_formula(tmp_path, options):
     state = {name: t.double() for name, t in write_sparsify(tmp_path / "sae", 16, 64, 4, **options).items()}
-    sae, _ = load_sae(tmp_path / "sae", Placement("sd15", "up_blocks.1.attentions.1", "output"))
+    sae = load_sae(tmp_path / "sae", Placement("sd15", "up_blocks.1.attentions.1", "output")).sae
     x = torch.randn(20, 16)
     z = ((x.double() - state["b_dec"]) @ state["encoder.weight"].T + state["encoder.bias"]).clamp(min=0)
     f = torch.zeros_like(z).scatter(-1, z.topk(4).indices, z.topk(4).values)
@@ -59,10 +59,10 @@ def test_saeuron_folder_follows_its_formula(tmp_path, options):
 @pytest.mark.parametrize(("writer", "n", "k"), [(write_unbox, 5120, 10), (write_sparsify, 20480, 32)])
 def test_full_size_files_load_and_survive_our_own_format(tmp_path, writer, n, k):
     writer(tmp_path / "sae", 1280, n, k)
-    sae, identity = load_sae(tmp_path / "sae", Placement("sdxl-turbo", "up_blocks.0.attentions.1", "update"))
+    sae, identity, _ = load_sae(tmp_path / "sae", Placement("sdxl-turbo", "up_blocks.0.attentions.1", "update"))
     assert (identity.d, identity.n, identity.k) == (1280, n, k)
     save_sae(tmp_path / "own.safetensors", sae, PLACE)
-    again, own = load_sae(tmp_path / "own.safetensors")
+    again, own, _ = load_sae(tmp_path / "own.safetensors")
     assert (own.hookpoint, own.kind, own.base_model, own.k) == (PLACE.hookpoint, PLACE.kind, PLACE.base_model, k)
     for name, tensor in sae.state_dict().items():
         assert torch.equal(tensor, again.state_dict()[name])
@@ -165,12 +165,12 @@ def test_weights_in_other_float_types_are_read_as_what_they_are(tmp_path, dtype)
     state = write_unbox(tmp_path / "unbox", 16, 64, 4)
     stored = {name: t.to(dtype) if t.is_floating_point() else t for name, t in state.items()}
     torch.save({"state_dict": stored}, tmp_path / "unbox" / "state_dict.pth")
-    sae, _ = load_sae(tmp_path / "unbox", PLACE)
+    sae = load_sae(tmp_path / "unbox", PLACE).sae
     assert torch.equal(sae.decoder.weight, stored["decoder.weight"].float().T)
 
     stored = {name: t.to(dtype) for name, t in write_sparsify(tmp_path / "sparsify", 16, 64, 4).items()}
     save_file(stored, tmp_path / "sparsify" / "sae.safetensors")
-    sae, _ = load_sae(tmp_path / "sparsify", PLACE)
+    sae = load_sae(tmp_path / "sparsify", PLACE).sae
     assert torch.equal(sae.decoder.weight, stored["W_dec"].float())
     assert torch.equal(sae.encoder.weight, stored["encoder.weight"].float())
 

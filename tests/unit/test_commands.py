@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -47,7 +48,8 @@ def test_every_command_has_help(command, capsys):
 
 
 def test_inspect_says_what_an_sae_is(run):
-    assert run("inspect", MINIATURE_SAE, "--json") == load_sae(MINIATURE_SAE).identity.as_dict()
+    _, identity, figures = load_sae(MINIATURE_SAE)
+    assert run("inspect", MINIATURE_SAE, "--json") == {**identity.as_dict(), "figures": asdict(figures)}
 
 
 def test_convert_keeps_what_the_sae_does(run, tmp_path):
@@ -65,6 +67,7 @@ def test_check_says_whether_the_sae_fits(run, tmp_path):
     found = run("check", prompts, *QUICK, "--json")
     assert found["verdict"] == "It fits." and found["kind"] == found["sae"]["kind"] == "update"
     assert 0 < found["unexplained"] < 0.25 < found["other_kind"] and len(found["steps"]) == 2
+    assert found["on_its_own_model"] == asdict(load_sae(MINIATURE_SAE).figures)
 
 
 def test_statistics_features_pictures_and_their_judgement(run, tmp_path):

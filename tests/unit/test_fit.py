@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from saeuron.errors import SaeuronError
 from saeuron.evaluation.fit import Fit, FitMeter, StepFit
 from saeuron.evaluation.places import BlockStudy
+from saeuron.sae.figures import SAEFigures
 from saeuron.sae.model import SparseAutoencoder
 
 D, N, K = 6, 20, 3
@@ -78,6 +79,14 @@ def test_a_model_that_overflows_is_told_and_not_called_fitting(broken: float) ->
 def test_the_verdict(changes: dict[str, object], said: str) -> None:
     assert said in replace(GOOD, **changes).verdict()
     assert replace(GOOD, **changes).table().startswith(replace(GOOD, **changes).verdict())
+
+
+def test_what_it_had_on_its_own_model_is_shown_beside() -> None:
+    assert "trained on," not in GOOD.table()
+    lines = GOOD.table(SAEFigures(0.074, 9.8, 0.01, "sdxl-turbo")).splitlines()
+    assert lines[3] == (
+        "on what it was trained on, sdxl-turbo: unexplained variance 7.4%, 9.8 features a token, 1.0% never fired"
+    )
 
 
 def study(*blocks: tuple[str, float], baseline: float = 1.0) -> BlockStudy:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from saeuron.features.feature_set import FeatureSet
 from saeuron.features.statistics import ActivationStatistics
-from saeuron.miniature.architecture import DECISIVE
+from saeuron.miniature.architecture import BASE_MODEL, DECISIVE
 from saeuron.sae.files import load_sae
 
 ROOT = Path(__file__).parents[2]
@@ -25,6 +25,14 @@ def test_every_feature_set_of_the_miniature_belongs_to_an_sae_that_comes_with_it
         statistics = ActivationStatistics.load(path.with_name("all_prompts.safetensors"))
         assert statistics.sae == feature_set.sae, path
     assert hookpoints == {"up_blocks.0.attentions.1", *DECISIVE.values()}
+
+
+def test_every_sae_of_the_miniature_says_how_it_does() -> None:
+    """So that Check SAE has something to compare with."""
+    for path in (ROOT / "saeuron" / "miniature" / "saes").glob("*.safetensors"):
+        figures = load_sae(path).figures
+        assert figures is not None and figures.model == BASE_MODEL, path
+        assert 0 < figures.unexplained < 0.25 and 5 < figures.features_a_token <= 10 and figures.dead < 0.05, path
 
 
 def test_a_folder_of_feature_sets_is_named_after_their_hookpoint() -> None:

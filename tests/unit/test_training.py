@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from saeuron.errors import SaeuronError
+from saeuron.evaluation.fit import FitMeter
+from saeuron.sae.figures import SAEFigures
 from saeuron.sae.model import SparseAutoencoder
 from saeuron.training.evaluation import detection, evaluate, loss_recovered
 from saeuron.training.moments import moments_of
@@ -164,7 +166,22 @@ def test_what_the_report_counts():
     assert report.unexplained == pytest.approx(error / variance)
     assert report.unexplained_by_step == pytest.approx((error / variance,))
     assert report.features_a_token == 0.75
+    assert report.figures("m") == SAEFigures(report.unexplained_within_steps, 0.75, report.dead, "m")
     assert report.dead == pytest.approx(2 / 3) and report.always_on == pytest.approx(1 / 3)
+
+
+def test_the_figures_of_a_file_are_those_that_check_sae_would_measure():
+    """Steps with means of their own, which count as explained only in the training's own share."""
+    tokens = as_pictures(planted(4000)[0]) + torch.tensor([0.0, 20.0])[:, None, None]
+    sae = _random_sae(n=48, seed=1)
+    meter = FitMeter(sae, "output", (2.0, 1.0))
+    for step, sigma in enumerate((2.0, 1.0)):
+        meter.add(sigma, torch.zeros_like(tokens[:, step]), tokens[:, step])
+    report, fit = evaluate(sae, tokens), meter.fit()
+    assert report.unexplained_within_steps == pytest.approx(fit.unexplained, rel=1e-5)
+    assert report.unexplained_within_steps > 1.5 * report.unexplained
+    assert report.dead == fit.dead
+    assert report.features_a_token == pytest.approx(sum(step.features for step in fit.steps) / 2)
 
 
 def test_detection_is_measured_on_other_pictures_than_the_feature_was_chosen_on():

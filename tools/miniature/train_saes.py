@@ -2,11 +2,12 @@
 
 Most tokens are of pictures drawn from captions. Some are of drawings, noised and gone on from with a caption that names
 no object, so that features can find what comes from a picture and not only what comes from words.
+
+What the files say of how they do is written by `measure_saes`.
 """
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -96,18 +97,13 @@ def train(
     jobs = [Job(name, replace(settings, unit=UNITS[name])) for name in hookpoints]
     run = TrainingRun(activations, jobs, RunSettings(pictures=drawn.from_captions), device=device)
     trained = run.run()
-    listed = output / "figures.json"
-    figures = json.loads(listed.read_text()) if listed.exists() else {}
     for job in jobs:
         one = trained[job.name]
         place = Placement(BASE_MODEL, job.hookpoint, "update")
         save_sae(output / f"miniature-{job.hookpoint}.safetensors", one.sae, place, torch.float16)
         tokens = activations.tokens[job.hookpoint][..., 0].numel()
-        figures[job.hookpoint] = {
-            "fvu": round(one.report.unexplained, 4), "dead": round(one.report.dead, 4), "tokens": tokens,
-        }  # fmt: skip
-        print(job.hookpoint, figures[job.hookpoint], f"{time.time() - began:.0f} s", flush=True)
-    listed.write_text(json.dumps(figures, indent=2) + "\n")
+        figures = one.report.figures(BASE_MODEL).describe()
+        print(f"{job.hookpoint}, {tokens} tokens: {figures}; {time.time() - began:.0f} s", flush=True)
 
 
 def main() -> None:
