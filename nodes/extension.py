@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from comfy_api.v0_0_2 import ComfyExtension, io
 
+from .browse import SaeuronBrowseFeatureSets
 from .calibrate import SaeuronCalibrateDetector
 from .clip_similarity import SaeuronClipSimilarity, SaeuronLoadMiniatureClip
 from .compare import SaeuronCompare
@@ -57,5 +58,6 @@ class SaeuronExtension(ComfyExtension):
             SaeuronCheckSAE,
             SaeuronFindHookpoint,
             SaeuronTrainSAE,
+            SaeuronBrowseFeatureSets,
         ]
         return [checked(node) for node in nodes]

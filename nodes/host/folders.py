@@ -91,6 +91,17 @@ def list_feature_sets() -> list[str]:
     return sorted(name.as_posix() for name, _ in _files(FEATURE_SETS))
 
 
+def feature_set_files() -> dict[str, Path]:
+    """What `list_feature_sets` names and where it lies, the user's before what comes with the pack."""
+    files = ((name.as_posix(), path) for name, path in _files(FEATURE_SETS))
+    return dict(sorted(files, key=lambda file: (is_shipped(file[1]), file[0])))
+
+
+def is_shipped(feature_set: Path) -> bool:
+    """Whether the file comes with the pack."""
+    return feature_set.is_relative_to(_SHIPPED[FEATURE_SETS])
+
+
 def list_classifiers() -> list[str]:
     names = set(_SHIPPED_CLASSIFIERS)
     for name, path in _files(CLASSIFIERS):

@@ -131,6 +131,12 @@ class Detector:
             return self.gate
         return (self.gate, self.pictures.gate)[nearest_step((self.sigma, self.pictures.sigma), sigma)]
 
+    @property
+    def balanced_accuracy(self) -> float | None:
+        """Mean of the share of the concept's pictures found and the share of others left; None: not measured."""
+        (found, concept), (mistaken, others) = self.true_positives or (0, 0), self.false_positives or (0, 0)
+        return (found / concept + 1 - mistaken / others) / 2 if concept and others else None
+
     def describe(self) -> str:
         """One line for the person: how good it is, or that nobody knows."""
         if self.true_positives is None or self.false_positives is None:
@@ -138,7 +144,7 @@ class Detector:
         else:
             (found, concept), (mistaken, others) = self.true_positives, self.false_positives
             line = f"finds {found} of {concept}, by mistake {mistaken} of {others}"
-            if concept and others and (found / concept + 1 - mistaken / others) / 2 < RELIABLE:
+            if self.balanced_accuracy is not None and self.balanced_accuracy < RELIABLE:
                 line += " (often wrong; try an SAE at another hookpoint)"
         if self.pictures is not None:
             (found, concept), (mistaken, others) = self.pictures.true_positives, self.pictures.false_positives

@@ -33,6 +33,9 @@ SHOWN = {
 }
 """Picture of a help page -> the example and the titles of the nodes in it that show it."""
 
+BROWSED = "miniature/up_blocks.1.attentions.0"
+"""The feature sets on the help page of Browse Feature Sets."""
+
 LARGEST_SIDE = 1000  # pixels
 
 
@@ -82,3 +85,11 @@ def draw_outputs(server: ComfyServer) -> None:
         save(grid, HELP_PICTURES / node, 700)
     for name, (example, titles) in SHOWN.items():
         save(shown(server, example, titles), HELP_PICTURES / name)
+    save(browsed(server), HELP_PICTURES / "SaeuronBrowseFeatureSets_output.jpg")
+
+
+def browsed(server: ComfyServer) -> np.ndarray:
+    """What Browse Feature Sets shows of `BROWSED`."""
+    inputs = {"filter": BROWSED, "base_model": "any"}
+    outputs = server.run({"1": {"class_type": "SaeuronBrowseFeatureSets", "inputs": inputs}})
+    return server.image(outputs["1"]["images"][0])
