@@ -117,6 +117,8 @@ def _activation(weights: SAEWeights, wanted: Placement) -> str:
         return weights.activation
     if wanted.activation not in weights.choices:
         also = f" or {', '.join(weights.choices)}" if weights.choices else ""
+        if wanted.activation == TOPK and weights.activation == JUMPRELU:
+            also = ", trained without a number of features to keep (k)"
         raise SaeuronError(
             f"{weights.file.name} can't be read as {wanted.activation}: it is {weights.activation}{also}. Choose "
             "'from file'."

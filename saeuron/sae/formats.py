@@ -57,16 +57,18 @@ def _read_own(path: Path) -> SAEWeights:
     if activation == JUMPRELU:
         threshold = take(tensors, "threshold", path)
         expect_shape(threshold, tuple(encoder.shape[:1]), "threshold", path)
+    k = positive(metadata.get("k"), "k", path)
     return SAEWeights(
         encoder,
         take(tensors, "encoder.bias", path),
         take(tensors, "decoder.weight", path),
         take(tensors, "decoder_bias", path),
-        positive(metadata.get("k"), "k", path),
+        k,
         placement,
         path,
         activation,
         threshold,
+        (TOPK,) if activation == JUMPRELU and k < len(encoder) else (),
         figures=read_figures(metadata, path.name),
     )
 

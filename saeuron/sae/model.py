@@ -42,15 +42,17 @@ class SAEIdentity:
     d: int
     n: int
     k: int
+    """n for a ``jumprelu`` SAE that was trained without one, of which any number of features may be active."""
     activation: str = TOPK
     """One of `ACTIVATIONS`; codes of another one are other codes."""
 
     def describe(self) -> str:
         weights = self.sha256[:12] or "not recorded"
         how = "" if self.activation == TOPK else f"{self.activation}, "
+        k = "" if self.activation == JUMPRELU and self.k == self.n else f"k {self.k}, "
         return (
             f"{self.base_model or 'unknown base model'} at {self.hookpoint or 'unknown hookpoint'} "
-            f"({self.kind or 'unknown kind'}, {how}d {self.d}, n {self.n}, k {self.k}, weights {weights})"
+            f"({self.kind or 'unknown kind'}, {how}d {self.d}, n {self.n}, {k}weights {weights})"
         )
 
     def as_dict(self) -> dict[str, Any]:

@@ -37,6 +37,7 @@ class SAEWeights:
     decoder_weight: Tensor
     decoder_bias: Tensor
     k: int
+    """n where there is none, as ``jumprelu`` needs none."""
     placement: Placement
     file: Path
     activation: str = TOPK

@@ -23,7 +23,7 @@ class TrainingSettings:
 
     activation: str = "topk"
     """``topk`` keeps k features of each token; ``batchtopk`` k times the batch's size of all its tokens' features
-    (Bussmann et al., arXiv 2412.06410)."""
+    (Bussmann et al., arXiv 2412.06410); what comes of it has a threshold in place of k."""
 
     rate: float = 1e-3
     aux_k: int = 64

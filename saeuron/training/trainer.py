@@ -9,13 +9,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import SaeuronError
-from ..sae.model import SparseAutoencoder
+from ..sae.model import JUMPRELU, TOPK, SparseAutoencoder
 from .moments import Moments
 from .processes import ALONE, Processes
 from .settings import TrainingSettings
 from .sparse import Choice, above_threshold, choose, reconstruct
 
 BETAS = (0.9, 0.99)
+
+THRESHOLD_OVER = 100
+"""Batches. A ``batchtopk`` SAE's threshold is the mean over those so far, and once there were as many a moving one, in
+which the latest counts one part in so many: early batches chose with other weights."""
 
 
 class _Coder(nn.Module):
@@ -64,6 +68,8 @@ class Trainer:
         optimizer = torch.optim.Adam(coder.parameters(), lr=settings.rate, betas=BETAS, fused=_can_be_fused(device))
         self._module, self._optimizer = processes.prepare(coder, optimizer)
         self._silent_for = torch.zeros(settings.n, dtype=torch.int64, device=device)
+        self._threshold = torch.zeros((), device=device)
+        """Of a ``batchtopk`` SAE, in the trainer's own units (`sae`)."""
         self._reduced = multiplies_bfloat16_fast(torch.device(device))
 
     @property
@@ -102,8 +108,15 @@ class Trainer:
         if settings.activation == "topk":
             return choice
         every = self._processes.gather(choice.values).flatten()
-        kept = min(settings.k * len(every) // settings.candidates, len(every))
-        return above_threshold(choice, every.topk(kept).values[-1])
+        kept = every.topk(min(settings.k * len(every) // settings.candidates, len(every))).values
+        self._follow_threshold(kept)
+        return above_threshold(choice, kept[-1])
+
+    def _follow_threshold(self, kept: Tensor) -> None:
+        """`kept` are the codes that a batch keeps. Where none is above 0 the threshold stays."""
+        smallest = torch.where(kept > 0, kept, torch.inf).min()
+        part = 1 / min(self.done + 1, THRESHOLD_OVER)
+        self._threshold.lerp_(torch.where(smallest.isfinite(), smallest, self._threshold), part)
 
     @torch.no_grad()
     def _update(self) -> None:
@@ -124,19 +137,27 @@ class Trainer:
 
     @torch.no_grad()
     def sae(self) -> SparseAutoencoder:
-        """What has been learned so far, on the CPU, for tokens as they are."""
+        """What has been learned so far, on the CPU, for tokens as they are.
+
+        One of ``batchtopk`` is JumpReLU with one threshold for all features, the mean over batches of the smallest code
+        above 0 that each kept (Bussmann et al., arXiv 2412.06410, the threshold at inference): a token's code then does
+        not depend on the others'. It knows its k, and can be read as TopK instead.
+        """
         coder, scale = self._coder, self.moments.deviation
+        batched = self.settings.activation == "batchtopk"
         offset = self._centre + scale * coder.decoder_bias
         weight = coder.encoder / (scale * self.settings.unit)
-        sae = SparseAutoencoder(offset.shape[0], self.settings.n, self.settings.k)
-        sae.load_state_dict(
-            {
-                "encoder.weight": weight,
-                "encoder.bias": coder.encoder_bias / self.settings.unit - weight @ self._centre,
-                "decoder.weight": coder.decoder * scale * self.settings.unit,
-                "decoder_bias": offset,
-            }
-        )
+        activation = JUMPRELU if batched else TOPK
+        sae = SparseAutoencoder(offset.shape[0], self.settings.n, self.settings.k, activation=activation)
+        state = {
+            "encoder.weight": weight,
+            "encoder.bias": coder.encoder_bias / self.settings.unit - weight @ self._centre,
+            "decoder.weight": coder.decoder * scale * self.settings.unit,
+            "decoder_bias": offset,
+        }
+        if batched:
+            state["threshold"] = (self._threshold / self.settings.unit).expand(self.settings.n)
+        sae.load_state_dict(state)
         return sae.eval().requires_grad_(False)
 
     def state(self) -> dict[str, Tensor]:
@@ -146,6 +167,7 @@ class Trainer:
             tensors |= {f"adam.{number}.{name}": tensor for name, tensor in kept.items()}
         return {name: tensor.detach().cpu() for name, tensor in tensors.items()} | {
             "silent_for": self._silent_for.cpu(),
+            "threshold": self._threshold.cpu(),
             "done": torch.tensor(self.done),
         }
 
@@ -164,6 +186,7 @@ class Trainer:
             optimizer = self._optimizer.state_dict()
             self._optimizer.load_state_dict({**optimizer, "state": adam})
             self._silent_for.copy_(tensors["silent_for"])
+            self._threshold.copy_(tensors["threshold"])
             self.done = int(tensors["done"])
         except (KeyError, RuntimeError, ValueError) as error:
             raise SaeuronError(f"The checkpoint is not one of this training: {error}") from error

@@ -126,3 +126,12 @@ def test_the_model_is_as_before(miniature):
 def test_wrong_input_is_told(miniature, changes, message):
     with pytest.raises(ValueError, match=message):
         train(miniature, changes.pop("name", "wrong"), **changes)
+
+
+def test_batchtopk_is_saved_with_its_threshold(miniature):
+    sae = train(miniature, "batched", activation="batchtopk").result[0]
+    assert (sae.identity.activation, sae.identity.k) == ("jumprelu", 4)
+    assert (sae.module.threshold > 0).all()
+    load = import_from_pack("nodes.load").SaeuronLoadSAE
+    by_token = load.execute("batched.safetensors", *["from file"] * 3, "topk").result[0]
+    assert by_token.identity.activation == "topk"

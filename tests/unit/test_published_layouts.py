@@ -160,6 +160,57 @@ def test_dictionary_learning_classes_that_are_not_known_are_refused(tmp_path) ->
         load_sae(tmp_path / "sae", PLACE)
 
 
+def without_k(folder) -> None:
+    """As most JumpReLU and ReLU SAEs are; dictionary_learning's weights may have it, too."""
+    for config in folder.glob("*.json"):
+        settings = json.loads(config.read_text())
+        (settings.get("trainer") or settings).pop("k")
+        config.write_text(json.dumps(settings))
+    for weights in folder.glob("ae.pt"):
+        state = torch.load(weights, weights_only=True)
+        state.pop("k", None)
+        torch.save(state, weights)
+
+
+@pytest.mark.parametrize("architecture", ["jumprelu", "standard", "JumpReluAutoEncoder", "AutoEncoder", "BatchTopKSAE"])
+def test_without_k_any_number_of_features_may_be_active(tmp_path, architecture: str) -> None:
+    if architecture[0].islower():
+        write_saelens(tmp_path / "sae", D, N, K, architecture=architecture)
+    else:
+        write_dictionary_learning(tmp_path / "sae", D, N, K, architecture)
+    with_k = load_sae(tmp_path / "sae", PLACE)
+    without_k(tmp_path / "sae")
+    loaded = load_sae(tmp_path / "sae", PLACE)
+    assert loaded.identity.k == N and ", k " in with_k.identity.describe() and ", k " not in loaded.identity.describe()
+    assert torch.equal(dense(loaded.sae, tokens()), dense(with_k.sae, tokens()))
+    with pytest.raises(
+        SaeuronError, match=r"read as topk: it is jumprelu, trained without a number of features to keep"
+    ):
+        load_sae(tmp_path / "sae", Placement(*PLACE_FIELDS, "topk"))
+    save_sae(tmp_path / "own.safetensors", loaded.sae, PLACE)
+    assert load_sae(tmp_path / "own.safetensors").identity.k == N
+    with pytest.raises(SaeuronError, match="without a number"):
+        load_sae(tmp_path / "own.safetensors", Placement(activation="topk"))
+
+
+def test_topk_without_k_is_refused(tmp_path) -> None:
+    write_saelens(tmp_path / "lens", D, N, K)
+    write_dictionary_learning(tmp_path / "dictionary", D, N, K, "AutoEncoderTopK")
+    for name in ("lens", "dictionary"):
+        without_k(tmp_path / name)
+        with pytest.raises(SaeuronError, match=r"does not say how many features \(k\) it keeps"):
+            load_sae(tmp_path / name, PLACE)
+
+
+def test_dictionary_learning_has_k_in_its_weights_too(tmp_path) -> None:
+    write_dictionary_learning(tmp_path / "sae", D, N, K)
+    config = tmp_path / "sae" / "config.json"
+    settings = json.loads(config.read_text())
+    del settings["trainer"]["k"]
+    config.write_text(json.dumps(settings))
+    assert load_sae(tmp_path / "sae", Placement(*PLACE_FIELDS, "topk")).identity.k == K
+
+
 def test_a_class_that_is_no_name_is_refused(tmp_path) -> None:
     write_dictionary_learning(tmp_path / "sae", D, N, K)
     (tmp_path / "sae" / "config.json").write_text(json.dumps({"trainer": {"dict_class": ["BatchTopKSAE"]}}))

@@ -10,11 +10,13 @@ import torch
 from saeuron.errors import SaeuronError
 from saeuron.evaluation.fit import FitMeter
 from saeuron.sae.figures import SAEFigures
+from saeuron.sae.files import load_sae, save_sae
+from saeuron.sae.formats import Placement
 from saeuron.sae.model import SparseAutoencoder
 from saeuron.training.evaluation import detection, evaluate, loss_recovered
 from saeuron.training.moments import moments_of
 from saeuron.training.settings import TrainingSettings
-from saeuron.training.sparse import choose, reconstruct
+from saeuron.training.sparse import above_threshold, choose, reconstruct
 from saeuron.training.trainer import Trainer
 from support.planted import D, planted
 
@@ -47,7 +49,69 @@ def test_planted_directions_are_found(activation):
     best = (directions @ found.T).max(1).values
     assert best.median() > 0.95
     assert (sae.d, sae.n, sae.k) == (16, 48, 2)
-    assert report.features_a_token <= 2 and max(report.unexplained_by_step) < 0.11
+    assert max(report.unexplained_by_step) < 0.11
+    assert sae.activation == {"topk": "topk", "batchtopk": "jumprelu"}[activation]
+    assert report.features_a_token == pytest.approx(2, rel=0.05)
+
+
+def test_the_threshold_of_batchtopk_is_the_mean_of_the_smallest_codes_that_batches_kept(monkeypatch):
+    tokens, _ = planted(4000)
+    settings = replace(SETTINGS, activation="batchtopk", steps=30, unit=0.25)
+    smallest = []
+
+    def watch(choice, threshold):
+        kept = above_threshold(choice, threshold)
+        codes = choice.values.flatten().sort(descending=True).values[: settings.k * settings.batch]
+        smallest.append(float(codes[codes > 0].min()))
+        return kept
+
+    monkeypatch.setattr("saeuron.training.trainer.above_threshold", watch)
+    trainer, _ = trained(settings, tokens)
+    sae = trainer.sae()
+    assert len(smallest) == 30 and min(smallest) < max(smallest)
+    expected = sum(smallest) / 30 / settings.unit
+    torch.testing.assert_close(sae.threshold, torch.full((48,), expected), rtol=1e-5, atol=0)
+    assert sae.k == settings.k and sae.threshold.isfinite().all()
+
+
+def test_the_threshold_follows_the_latest_batches():
+    """With a rate that moves nothing every batch has nearly the same smallest code."""
+    tokens, _ = planted(4000)
+    settings = replace(SETTINGS, activation="batchtopk", steps=150, rate=1e-12)
+    trainer = Trainer(settings, moments_of(as_pictures(tokens)))
+    trainer._threshold.fill_(5.0)
+    trainer.done = 120
+    trainer.step(tokens[:512])
+    first = float(trainer._threshold)
+    for _ in range(20):
+        trainer.step(tokens[:512])
+    own = 5.0 - (5.0 - first) * 100  # a hundredth of the way there
+    assert float(trainer._threshold) == pytest.approx(own + (5.0 - own) * 0.99**21, rel=1e-4)
+
+
+def test_a_batch_that_keeps_nothing_leaves_the_threshold_as_it_is():
+    tokens, _ = planted(1000)
+    trainer = Trainer(replace(SETTINGS, activation="batchtopk"), moments_of(as_pictures(tokens)))
+    trainer.step(tokens[:200])
+    before = trainer._threshold.clone()
+    with torch.no_grad():
+        trainer._coder.encoder_bias -= 1e4
+    trainer.step(tokens[:200])
+    assert before > 0 and torch.equal(trainer._threshold, before)
+
+
+def test_batchtopk_is_kept_in_a_file_and_can_be_read_as_topk(tmp_path):
+    tokens, _ = planted(4000)
+    sae = trained(replace(SETTINGS, activation="batchtopk", steps=100), tokens)[0].sae()
+    place = Placement("saeuron-miniature", "mid_block.attentions.0", "output")
+    save_sae(tmp_path / "sae.safetensors", sae, place)
+    loaded = load_sae(tmp_path / "sae.safetensors")
+    assert (loaded.identity.activation, loaded.identity.k) == ("jumprelu", 2)
+    assert evaluate(loaded.sae, as_pictures(tokens)) == evaluate(sae, as_pictures(tokens))
+    by_token = load_sae(tmp_path / "sae.safetensors", Placement(activation="topk"))
+    active = (by_token.sae.encode(tokens).values > 0).sum(-1)
+    assert by_token.identity.activation == "topk" and active.max() == 2
+    assert (sae.encode(tokens).values > 0).sum(-1).max() > 2
 
 
 def test_gradients_are_those_of_the_dense_formula():

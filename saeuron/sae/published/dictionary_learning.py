@@ -57,13 +57,18 @@ def read(config: Mapping[str, Any], file: Path) -> SAEWeights:
     threshold = None
     if activation == JUMPRELU:
         threshold = torch.zeros(n) if name == "AutoEncoder" else take(tensors, "threshold", file).expand(n).clone()
-    k = settings.get("k")
+    # Where the config leaves it out, their own loader takes it from the weights; those of other classes have none.
+    k = settings.get("k", tensors.get("k"))
+    if k is None and activation == TOPK:
+        raise SaeuronError(
+            f"The SAE in {file.parent.name!r} is {name}, but does not say how many features (k) it keeps."
+        )
     return SAEWeights(
         encoder.contiguous(),
         bias.float(),
         decoder.contiguous(),
         decoder_bias,
-        positive(k if k is not None else min(n, 64), "k", file),
+        n if k is None else positive(k, "k", file),
         Placement(hookpoint=hookpoint_in(Path(str(settings.get("submodule_name", "")))) or hookpoint_in(file.parent)),
         file,
         activation,

@@ -59,7 +59,9 @@ def read(config: Mapping[str, Any], file: Path) -> SAEWeights:
     encoder, bias, decoder = encoder.T.double(), bias.double(), decoder.double()
     if config.get("apply_b_dec_to_input", True):
         bias = bias - encoder @ decoder_bias.double()
-    activation, threshold = _ARCHITECTURES[architecture], None
+    activation, threshold, k = _ARCHITECTURES[architecture], None, config.get("k")
+    if activation == TOPK and not k:
+        raise SaeuronError(f"The SAE in {file.parent.name!r} is topk, but does not say how many features (k) it keeps.")
     if activation == JUMPRELU:
         threshold = take(tensors, "threshold", file) if architecture == "jumprelu" else torch.zeros(n)
         expect_shape(threshold, (n,), "threshold", file)
@@ -71,12 +73,12 @@ def read(config: Mapping[str, Any], file: Path) -> SAEWeights:
         bias.float(),
         decoder.float(),
         decoder_bias,
-        positive(config.get("k") or min(n, 64), "k", file),
+        positive(k, "k", file) if k else n,
         Placement(hookpoint=hookpoint_in(Path(hook)) or hookpoint_in(file.parent)),
         file,
         activation,
         threshold,
-        (TOPK,) if config.get("k") else (),
+        (TOPK,) if k and activation != TOPK else (),
     )
 
 
