@@ -56,6 +56,19 @@ def sampler(key: str, title: str, model: From) -> Node:
     )
 
 
+WITH_AND_WITHOUT = Column(
+    "Same seed, with and without",
+    [
+        sampler("sample_before", "Sample before", MODEL),
+        sampler("sample_after", "Sample after", From("unlearn", "MODEL")),
+    ],
+)
+BEFORE_AND_AFTER = [
+    *picture("before", "Before", From("sample_before", "LATENT"), VAE),
+    *picture("after", "After", From("sample_after", "LATENT"), VAE),
+]
+
+
 UNLEARN = [
     Column(
         "Model, SAE and the concept's features",
@@ -74,21 +87,8 @@ UNLEARN = [
         LOADERS_WIDTH,
     ),
     Column("What to draw, what to unlearn", [*MINIATURE_PROMPT, unlearn("gamma-mu", CATS_MULTIPLIER)]),
-    Column(
-        "Same seed, with and without",
-        [
-            sampler("sample_before", "Sample before", MODEL),
-            sampler("sample_after", "Sample after", From("unlearn", "MODEL")),
-        ],
-    ),
-    Column(
-        "Pictures",
-        [
-            *picture("before", "Before", From("sample_before", "LATENT"), VAE),
-            *picture("after", "After", From("sample_after", "LATENT"), VAE),
-        ],
-        PICTURES_WIDTH,
-    ),
+    WITH_AND_WITHOUT,
+    Column("Pictures", BEFORE_AND_AFTER, PICTURES_WIDTH),
 ]
 
 # The n-th lines of all lists name the same style, so the two dozens differ in the object and little else.
@@ -116,10 +116,12 @@ def compute_feature_set() -> list[Column]:
         "name.\n"
         "- Use 30 or more prompts each for a set that you want to keep.\n"
         "- ComfyUI keeps the statistics: after a change of tau or the multiplier it draws one picture only.\n\n"
-        "The set is saved to `models/feature_sets/my-cats.json`; Load Feature Set lists it after a refresh (R)."
+        "The set is saved with both pictures to `models/feature_sets/my-cats.json`. Load Feature Set lists it after a "
+        "refresh (R), and Browse Feature Sets shows it."
     )
     statistics = {"concept_statistics": From("with", "statistics"), "other_statistics": From("without", "statistics")}
     save = {"feature_set": FEATURE_SET, "name": "my-cats", "overwrite": True}
+    save |= {name: From(f"decode_{name}", "IMAGE") for name in ("before", "after")}
     return [
         Column("Model and SAE", [note(text, 280), *MINIATURE_LOADERS], LOADERS_WIDTH),
         Column(
@@ -139,12 +141,16 @@ def compute_feature_set() -> list[Column]:
                     {**statistics, "concept": "cats", "tau": 10, "overlap": 0.1},
                     room=160,
                 ),
-                Node("save", "SaeuronSaveFeatureSet", save),
                 unlearn("gamma-mu", CATS_MULTIPLIER),
             ],
         ),
-        Column("What to draw", [*MINIATURE_PROMPT, sampler("sample_after", "Sample after", From("unlearn", "MODEL"))]),
-        Column("Picture", picture("after", "After", From("sample_after", "LATENT"), VAE), PICTURES_WIDTH),
+        Column("What to draw", MINIATURE_PROMPT),
+        WITH_AND_WITHOUT,
+        Column(
+            "Pictures, and the set with them",
+            [*BEFORE_AND_AFTER, Node("save", "SaeuronSaveFeatureSet", save, room=250)],
+            PICTURES_WIDTH,
+        ),
     ]
 
 
