@@ -148,7 +148,7 @@ def compute_feature_set() -> list[Column]:
         WITH_AND_WITHOUT,
         Column(
             "Pictures, and the set with them",
-            [*BEFORE_AND_AFTER, Node("save", "SaeuronSaveFeatureSet", save, room=250)],
+            [*BEFORE_AND_AFTER, Node("save", "SaeuronSaveFeatureSet", save)],
             PICTURES_WIDTH,
         ),
     ]
