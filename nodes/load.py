@@ -13,6 +13,7 @@ from ..saeuron.sae.labels import labels_path, read_labels
 from ..saeuron.sae.model import ACTIVATIONS, KINDS
 from .host.folders import find_sae, fingerprint_sae, list_saes
 from .host.patchers import host_sae
+from .host.runs import show_text
 from .host.searching import also_found_as
 from .host.sockets import CATEGORY, SAE
 
@@ -61,6 +62,7 @@ class SaeuronLoadSAE(io.ComfyNode):
                 ),
             ],
             outputs=[SAE.Output(display_name="sae", tooltip="For Forget, Unlearn, Collect Statistics and others.")],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -76,17 +78,18 @@ class SaeuronLoadSAE(io.ComfyNode):
     def execute(
         cls, sae_name: str, hookpoint: str, kind: str, base_model: str, activation: str = FROM_FILE
     ) -> io.NodeOutput:
-        chosen = {
-            "hookpoint": canonical_name(hookpoint) if hookpoint != FROM_FILE else "",
-            "kind": kind if kind != FROM_FILE else "",
-            "base_model": base_model if base_model != FROM_FILE else "",
-            "activation": activation if activation != FROM_FILE else "",
-        }
+        chosen = Placement(
+            base_model if base_model != FROM_FILE else "",
+            canonical_name(hookpoint) if hookpoint != FROM_FILE else "",
+            kind if kind != FROM_FILE else "",
+            activation if activation != FROM_FILE else "",
+        )
         path = find_sae(sae_name)
         labels = labels_path(path)
-        hosted = host_sae(path, Placement(**chosen))
+        hosted = host_sae(path, chosen)
         known = read_labels(labels, hosted.identity.n) if labels else {}
-        return io.NodeOutput(hosted._replace(labels=known))
+        ui = show_text(cls, hosted.note) if hosted.note else None
+        return io.NodeOutput(hosted._replace(labels=known), ui=ui)
 
 
 class SaeuronLoadMiniature(io.ComfyNode):

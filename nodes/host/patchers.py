@@ -47,7 +47,7 @@ def host_sae(path: Path, placement: Placement) -> HostedSAE:
 
     loaded = load_sae(path, placement, operations=comfy.ops.manual_cast)
     patcher = made_again_by(patcher_for(loaded.sae), _patcher_of_sae, path, placement)
-    return HostedSAE(patcher, loaded.identity, figures=loaded.figures)
+    return HostedSAE(patcher, loaded.identity, figures=loaded.figures, note=loaded.note())
 
 
 def _patcher_of_sae(path: Path, placement: Placement, disable_dynamic: bool = False) -> ModelPatcher:

@@ -37,6 +37,9 @@ class HostedSAE(NamedTuple):
     figures: SAEFigures | None = None
     """What it had on the model that it was trained on, where its file says so."""
 
+    note: str = ""
+    """What a person should know of how its files were read."""
+
     @property
     def module(self) -> SparseAutoencoder:
         return self.patcher.model

@@ -67,7 +67,8 @@ def _check(arguments: Namespace) -> Result:
     shots = shots_of(read_prompts(arguments.prompts), 1, arguments.seed)
     pipeline = pipeline_of(arguments, len(shots))
     fit = pipeline.fit(shots)
-    _, identity, figures = pipeline.loaded
+    loaded = pipeline.loaded
+    identity, figures = loaded.identity, loaded.figures
     own = None if figures is None else asdict(figures)
     document = {"sae": identity.as_dict(), **asdict(fit), "verdict": fit.verdict(), "on_its_own_model": own}
     return Result(document, f"{identity.describe()}\n{fit.table(figures)}")

@@ -11,7 +11,7 @@ from ..features.selection import MEANS_OF_ALL, SelectionSettings, select_feature
 from ..features.statistics import RATE_UNITS, ActivationStatistics
 from ..figures.tables import feature_set_table
 from ..sae.files import load_sae, save_sae
-from ..sae.formats import WRITERS, Placement
+from ..sae.formats import WRITERS
 from .options import Result, add_command, add_placement, placement_of
 
 
@@ -36,17 +36,22 @@ def add_commands(commands: Any) -> None:
     convert = add_command(commands, "convert", _convert, "Write any readable SAE as a file of ours, or for others.")
     convert.add_argument("sae", type=Path)
     convert.add_argument("output", type=Path, help="a .safetensors file; a folder with another layout than ours")
-    convert.add_argument("--layout", choices=("ours", *WRITERS), default="ours", help="others record no place")
+    convert.add_argument("--layout", choices=("ours", *WRITERS), default="ours", help="others say less of its place")
     convert.add_argument("--dtype", choices=("float32", "float16", "bfloat16"), default="float32")
     add_placement(convert)
 
 
 def _inspect(arguments: Namespace) -> Result:
-    _, identity, figures = load_sae(arguments.sae, placement_of(arguments))
-    if figures is None:
-        return Result(identity.as_dict(), identity.describe())
-    text = f"{identity.describe()}\non {figures.model}: {figures.describe()}"
-    return Result({**identity.as_dict(), "figures": asdict(figures)}, text)
+    loaded = load_sae(arguments.sae, placement_of(arguments))
+    document: dict[str, Any] = loaded.identity.as_dict()
+    lines = [loaded.identity.describe()]
+    if loaded.figures is not None:
+        document["figures"] = asdict(loaded.figures)
+        lines.append(f"on {loaded.figures.model}: {loaded.figures.describe()}")
+    if loaded.assumed:
+        document["assumed"] = list(loaded.assumed)
+        lines.append(loaded.note())
+    return Result(document, "\n".join(lines))
 
 
 def _select(arguments: Namespace) -> Result:
@@ -70,12 +75,13 @@ def _select(arguments: Namespace) -> Result:
 def _convert(arguments: Namespace) -> Result:
     import torch
 
-    sae, identity, figures = load_sae(arguments.sae, placement_of(arguments))
+    loaded = load_sae(arguments.sae, placement_of(arguments))
+    identity = loaded.identity
     if arguments.layout != "ours":
-        WRITERS[arguments.layout](arguments.output, sae)
+        WRITERS[arguments.layout](arguments.output, loaded.sae, loaded.placement)
         text = f"{identity.describe()}, written to {arguments.output} as {arguments.layout} does"
         return Result({"output": str(arguments.output), "layout": arguments.layout, "sae": identity.as_dict()}, text)
-    placement = Placement(identity.base_model, identity.hookpoint, identity.kind)
-    save_sae(arguments.output, sae, placement, getattr(torch, arguments.dtype), figures)
-    written = load_sae(arguments.output).identity
-    return Result({"output": str(arguments.output), "sae": written.as_dict()}, written.describe())
+    save_sae(arguments.output, loaded.sae, loaded.placement, getattr(torch, arguments.dtype), loaded.figures)
+    written = load_sae(arguments.output)
+    text = "\n".join(filter(None, (written.identity.describe(), written.note())))
+    return Result({"output": str(arguments.output), "sae": written.identity.as_dict()}, text)

@@ -36,6 +36,20 @@ BASE_MODELS = {
 }
 
 
+_ON_THE_HUB = {
+    "sdxl-turbo": "sdxl-turbo",
+    "stable-diffusion-xl-base-1.0": "sdxl",
+    "stable-diffusion-v1-5": "sd15",
+    "stable-diffusion-v1-4": "sd15",
+}
+"""Repositories of base models, without their owners, some of which have moved."""
+
+
+def base_model_denoted_by(name: str) -> str:
+    """The base model that a config means by `name`: one of `BASE_MODELS` or a repository; empty for anything else."""
+    return name if name in BASE_MODELS else _ON_THE_HUB.get(name.rpartition("/")[2].lower(), "")
+
+
 def find_base_model(name: str) -> BaseModel:
     if name not in BASE_MODELS:
         raise SaeuronError(f"Unknown base model {name!r}; known are {', '.join(BASE_MODELS)}.")

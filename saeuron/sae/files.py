@@ -7,6 +7,7 @@ so `Placement` supplies it.
 from __future__ import annotations
 
 from pathlib import Path
+from reprlib import repr as brief  # what strangers wrote may be long
 from typing import Any, NamedTuple
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from ..errors import SaeuronError
 from ..files import format_safetensors, sha256_of, write_atomically
 from .figures import FIELD, SAEFigures
-from .formats import VERSION, Placement, SAEWeights, expect_shape, read_weights
+from .formats import PLACE_FIELDS, VERSION, Placement, SAEWeights, expect_shape, read_weights
 from .layouts import FORMAT
 from .model import JUMPRELU, KINDS, TOPK, SAEIdentity, SparseAutoencoder
 
@@ -25,6 +26,20 @@ class LoadedSAE(NamedTuple):
     identity: SAEIdentity
     figures: SAEFigures | None = None
     """What it had on the model that it was trained on, where the file says so."""
+    assumed: tuple[str, ...] = ()
+    """Fields of the identity that neither the file says nor a person has chosen."""
+
+    @property
+    def placement(self) -> Placement:
+        identity = self.identity
+        return Placement(identity.base_model, identity.hookpoint, identity.kind, assumed=self.assumed)
+
+    def note(self) -> str:
+        """What a person should know of it; often empty."""
+        if not self.assumed:
+            return ""
+        values = " and ".join(f"{name.replace('_', ' ')} {getattr(self.identity, name)}" for name in self.assumed)
+        return f"Assumed, because the SAE's files do not say so: {values}. If it is another, choose that instead."
 
 
 def load_sae(
@@ -36,11 +51,12 @@ def load_sae(
 ) -> LoadedSAE:
     """Read an SAE from a safetensors file of ours, or a folder in one of the published layouts or the weights in it.
 
-    `placement` fills in what the file does not record; it may not contradict what the file does.
+    `placement` says what the file does not, and goes before what is assumed; it may not contradict the file.
     Errors: `SaeuronError` for a missing, damaged, unsafe or unsupported file, saying which and what to do.
     """
     weights = read_weights(path)
-    identity = _identify(weights, placement or Placement())
+    wanted = placement or Placement()
+    identity = _identify(weights, wanted)
     n, d = weights.encoder_weight.shape
     activation = identity.activation
     sae = SparseAutoencoder(d, n, weights.k, operations=operations, dtype=dtype, device=device, activation=activation)
@@ -53,7 +69,7 @@ def load_sae(
     if activation == JUMPRELU and weights.threshold is not None:
         state["threshold"] = weights.threshold
     sae.load_state_dict(state)
-    return LoadedSAE(sae.eval().requires_grad_(False), identity, weights.figures)
+    return LoadedSAE(sae.eval().requires_grad_(False), identity, weights.figures, _assumed(weights, wanted))
 
 
 def save_sae(
@@ -78,6 +94,8 @@ def save_sae(
     if sae.activation != TOPK:
         metadata["activation"] = sae.activation
     tensors = {name: tensor.to(dtype).contiguous().cpu() for name, tensor in sae.state_dict().items()}
+    if placement.assumed:
+        metadata["assumed"] = " ".join(placement.assumed)
     if figures is not None:
         metadata[FIELD] = figures.as_text()
     write_atomically(path, format_safetensors(tensors, metadata))
@@ -98,11 +116,18 @@ def _identify(weights: SAEWeights, wanted: Placement) -> SAEIdentity:
                 f"{name} has values that are not finite in its {label.replace('_', ' ')}; the file is damaged."
             )
     fields = {}
-    for field in ("base_model", "hookpoint", "kind"):
+    for field in PLACE_FIELDS:
         recorded, given = getattr(weights.placement, field), getattr(wanted, field)
-        if recorded and given and recorded != given:
+        said = recorded and field not in weights.placement.assumed
+        if said and given and recorded != given:
             raise SaeuronError(f"{name} records {field} {recorded!r}, but {given!r} was chosen. Choose 'from file'.")
-        fields[field] = recorded or given
+        fields[field] = given or recorded
+        if not fields[field] and field == "hookpoint" and weights.place:
+            raise SaeuronError(
+                f"The SAE in {weights.file.parent.name!r} says that it belongs to {brief(weights.place)}, which is no "
+                "transformer block of a UNet by a name that is known here. If it is one, choose it as hookpoint on the "
+                "loader; of a layer within a block the codes would mean nothing."
+            )
         if not fields[field]:
             raise SaeuronError(f"{name} does not say which {field} it belongs to. Choose it on the loader.")
     if fields["kind"] not in KINDS:
@@ -110,6 +135,10 @@ def _identify(weights: SAEWeights, wanted: Placement) -> SAEIdentity:
     return SAEIdentity(
         sha256=sha256_of(weights.file), d=d, n=n, k=weights.k, activation=_activation(weights, wanted), **fields
     )
+
+
+def _assumed(weights: SAEWeights, wanted: Placement) -> tuple[str, ...]:
+    return tuple(field for field in weights.placement.assumed if not getattr(wanted, field))
 
 
 def _activation(weights: SAEWeights, wanted: Placement) -> str:

@@ -20,6 +20,9 @@ __all__ = ["VERSION", "WRITERS", "Placement", "SAEWeights", "expect_shape", "rea
 VERSION = "2.0"
 """A TopK SAE is written as 1.0, which older packs read, and which is what it is."""
 
+PLACE_FIELDS = ("base_model", "hookpoint", "kind")
+"""Of `Placement`, and of our files' metadata."""
+
 MAX_CONFIG_BYTES = 1 << 20
 
 _READERS: dict[Layout, Callable[[Mapping[str, Any], Path], SAEWeights]] = {
@@ -29,12 +32,12 @@ _READERS: dict[Layout, Callable[[Mapping[str, Any], Path], SAEWeights]] = {
     DICTIONARY_LEARNING: dictionary_learning.read,
 }
 
-WRITERS: dict[str, Callable[[Path, SparseAutoencoder], None]] = {
+WRITERS: dict[str, Callable[[Path, SparseAutoencoder, Placement], None]] = {
     "sdxl-unbox": sdxl_unbox.write,
     "sparsify": sparsify.write,
     "saelens": saelens.write,
 }
-"""Name of a layout -> what writes an SAE into a folder in it."""
+"""Name of a layout -> what writes an SAE into a folder in it, with what the layout can say of where it belongs."""
 
 
 def read_weights(path: Path) -> SAEWeights:
@@ -48,7 +51,9 @@ def read_weights(path: Path) -> SAEWeights:
 def _read_own(path: Path) -> SAEWeights:
     tensors, metadata = read_safetensors(path)
     check_format(metadata.get("format"), metadata.get("version"), FORMAT, VERSION, path.name)
-    placement = Placement(metadata.get("base_model", ""), metadata.get("hookpoint", ""), metadata.get("kind", ""))
+    fields = {name: metadata.get(name, "") for name in PLACE_FIELDS}
+    assumed = metadata.get("assumed", "").split()
+    placement = Placement(**fields, assumed=tuple(name for name in PLACE_FIELDS if name in assumed))
     activation = metadata.get("activation", TOPK)
     if activation not in ACTIVATIONS:
         raise SaeuronError(f"{path.name} has activation {activation!r}; expected one of {', '.join(ACTIVATIONS)}.")

@@ -70,8 +70,10 @@ FAMILIES: dict[str, tuple[Hookpoint, ...]] = {
     "sd15": _family("sd15", down={0: 1, 1: 2, 2: 4}, mid=4, up={1: 4, 2: 2, 3: 1}),
 }
 
-HOOKPOINT = re.compile(r"(?:down|up)_blocks\.[0-9]\.attentions\.[0-9]|mid_block\.attentions\.0")
-"""A hookpoint's name in diffusers."""
+HOOKPOINT = re.compile(
+    r"(?:(?:down|up)_blocks\.[0-9]\.attentions\.[0-9]|mid_block\.attentions\.0)(?!\.transformer_blocks)"
+)
+"""A hookpoint's name in diffusers; not that of a layer in it."""
 
 _BLOCK = re.compile(r"(down|up)(?:_blocks\.([0-9])\.attentions|\.([0-9]))\.([0-9])")
 _MID = re.compile(r"mid(_block)?(\.attentions)?(\.0)?")
@@ -90,6 +92,21 @@ def canonical_name(name: str) -> str:
     if _MID.fullmatch(short):
         return "mid_block.attentions.0"
     raise SaeuronError(f"{name!r} is not a hookpoint's name; write it like up_blocks.0.attentions.1, up.0.1 or mid.")
+
+
+_MODULES = {hookpoint.module: hookpoint.name for family in FAMILIES.values() for hookpoint in family}
+
+
+def denoted_by(place: str) -> str:
+    """The hookpoint that a config means by `place`: a block under diffusers' name or under ComfyUI's (`Hookpoint`).
+
+    Empty for anything else, such as a layer within such a block, which computes something else than the block does.
+    """
+    short = place.strip().removeprefix("model.").removeprefix("diffusion_model.")
+    try:
+        return _MODULES[short] if short in _MODULES else canonical_name(short)
+    except SaeuronError:
+        return ""
 
 
 def hookpoints_of(family: str) -> tuple[Hookpoint, ...]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..errors import SaeuronError
 from .figures import SAEFigures
-from .hookpoints import HOOKPOINT
+from .hookpoints import HOOKPOINT, denoted_by
 from .model import TOPK
 
 
@@ -26,6 +26,9 @@ class Placement:
     kind: str = ""
     activation: str = ""
     """What makes codes, for files that do not record it (`model.ACTIVATIONS`)."""
+
+    assumed: tuple[str, ...] = ()
+    """Which of the other fields nobody said: they are what SAEs in such files usually are."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,9 @@ class SAEWeights:
     choices: tuple[str, ...] = ()
     """Activations that a person may choose instead."""
 
+    place: str = ""
+    """What the file calls the place that it belongs to, if it is none of the hookpoints."""
+
     figures: SAEFigures | None = None
     """What it had on the model that it was trained on, where the file says so."""
 
@@ -60,6 +66,13 @@ def refuse_unknown(config: Mapping[str, Any], harmless: Collection[str], file: P
             f"The SAE in {file.parent.name!r} uses {option} = {brief(value)}, which may change what its codes mean "
             "and is not supported. Choose another SAE."
         )
+
+
+def place_of(said: str, file: Path) -> tuple[str, str]:
+    """The hookpoint that `file`'s config means by `said`, or without that its folders' names; `said`, if it is none."""
+    if hookpoint := denoted_by(said):
+        return hookpoint, ""
+    return ("", said) if said else (hookpoint_in(file.parent), "")
 
 
 def hookpoint_in(folder: Path) -> str:

@@ -256,3 +256,14 @@ def test_a_missing_sae_that_is_published_says_where_to_get_it(folders):
         match=r"no SAE named.*repository surokpro2/sdxl-saes.*state_dict\.pth into",
     ):
         folders.find_sae(name)
+
+
+def test_what_is_assumed_is_said_on_the_node_and_can_be_chosen_otherwise(folders, saes):
+    write_unbox(saes / "unet.up_blocks.0.attentions.1", 16, 32, 4)
+    save_sae(saes / "own.safetensors", random_sae(16, 32, 4, 0), PLACE)
+    load = node("SaeuronLoadSAE", "load").execute
+    assumed = load("unet.up_blocks.0.attentions.1", *FROM_FILE)
+    assert assumed.ui.as_dict()["text"][0].startswith("Assumed, because the SAE's files do not say so")
+    chosen = load("unet.up_blocks.0.attentions.1", "from file", "output", "sdxl")
+    assert (chosen.result[0].identity.kind, chosen.result[0].identity.base_model) == ("output", "sdxl")
+    assert chosen.ui is None and load("own.safetensors", *FROM_FILE).ui is None

@@ -52,7 +52,7 @@ def run():
 
 
 def ours(folder: Path) -> torch.Tensor:
-    sae, identity, _ = load_sae(folder, Placement(base_model="sdxl-turbo", kind="update"))
+    sae, identity, *_ = load_sae(folder, Placement(base_model="sdxl-turbo", kind="update"))
     assert identity.hookpoint == "up_blocks.0.attentions.1"
     return sae.decode(sae.encode(peers.tokens()))
 
@@ -80,7 +80,9 @@ def test_what_we_write_their_code_reads_as_we_do(run, tmp_path, layout):
     kinds = ("topk", "jumprelu") if layout == "saelens" else ("topk",)
     saes = {kind: sae_with(kind) for kind in kinds}
     for kind, sae in saes.items():
-        WRITERS[layout](tmp_path / kind, sae)
+        WRITERS[layout](tmp_path / kind, sae, PLACE)
+        found = load_sae(tmp_path / kind, Placement(base_model="sdxl-turbo", kind="update")).identity
+        assert found.hookpoint == PLACE.hookpoint
     made = run("read", tmp_path)
     assert made.keys() == saes.keys()
     for kind, sae in saes.items():

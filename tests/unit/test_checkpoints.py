@@ -21,7 +21,7 @@ PLACE = Placement("sdxl-turbo", "up_blocks.0.attentions.1", "update")
 def test_sdxl_unbox_folder_follows_its_formula(tmp_path, with_moments):
     folder = tmp_path / "unet.up_blocks.0.attentions.1_k10_hidden5120" / "final"
     state = {name: t.double() for name, t in write_unbox(folder, 16, 64, 4, with_moments).items()}
-    sae, identity, _ = load_sae(folder)
+    sae, identity, *_ = load_sae(folder)
     assert (identity.base_model, identity.hookpoint, identity.kind) == (
         "sdxl-turbo",
         "up_blocks.0.attentions.1",
@@ -59,10 +59,10 @@ def test_saeuron_folder_follows_its_formula(tmp_path, options):
 @pytest.mark.parametrize(("writer", "n", "k"), [(write_unbox, 5120, 10), (write_sparsify, 20480, 32)])
 def test_full_size_files_load_and_survive_our_own_format(tmp_path, writer, n, k):
     writer(tmp_path / "sae", 1280, n, k)
-    sae, identity, _ = load_sae(tmp_path / "sae", Placement("sdxl-turbo", "up_blocks.0.attentions.1", "update"))
+    sae, identity, *_ = load_sae(tmp_path / "sae", Placement("sdxl-turbo", "up_blocks.0.attentions.1", "update"))
     assert (identity.d, identity.n, identity.k) == (1280, n, k)
     save_sae(tmp_path / "own.safetensors", sae, PLACE)
-    again, own, _ = load_sae(tmp_path / "own.safetensors")
+    again, own, *_ = load_sae(tmp_path / "own.safetensors")
     assert (own.hookpoint, own.kind, own.base_model, own.k) == (PLACE.hookpoint, PLACE.kind, PLACE.base_model, k)
     for name, tensor in sae.state_dict().items():
         assert torch.equal(tensor, again.state_dict()[name])

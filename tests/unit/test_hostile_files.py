@@ -38,7 +38,7 @@ MEMORY = 64 << 20
 
 
 def read_sae(path: Path) -> None:
-    sae, identity, _ = load_sae(path, PLACE if path.is_dir() and "up_blocks" not in str(path) else None)
+    sae, identity, *_ = load_sae(path, PLACE if path.is_dir() and "up_blocks" not in str(path) else None)
     assert (sae.d, sae.n, sae.k) == (identity.d, identity.n, identity.k)
     for tensor in sae.state_dict().values():
         assert torch.isfinite(tensor).all()

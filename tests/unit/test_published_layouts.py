@@ -109,10 +109,10 @@ def test_round_trips(tmp_path, layout: str, activation: str) -> None:
     sae = random(activation)
     if activation == "sigmoid" or (activation == JUMPRELU and layout != "saelens"):
         with pytest.raises(SaeuronError, match="layout"):
-            WRITERS[layout](tmp_path / "sae", sae)
+            WRITERS[layout](tmp_path / "sae", sae, PLACE)
         assert not list(tmp_path.rglob("*.*"))
         return
-    WRITERS[layout](tmp_path / "sae", sae)
+    WRITERS[layout](tmp_path / "sae", sae, PLACE)
     check(load_sae(tmp_path / "sae", PLACE).sae, dense(sae, tokens()), sae.decode(sae.encode(tokens())).double())
 
 

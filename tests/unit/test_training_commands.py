@@ -90,7 +90,7 @@ def test_recorded_and_drawn_activations_train_alike(run, prompts, tmp_path):
     for name, figures in drawn["saes"].items():
         assert 0 < figures["unexplained"] < 1.5 and len(figures["unexplained_by_step"]) == 2
         assert figures["features_a_token"] <= 6 and figures["loss_recovered"] is not None
-        sae, identity, _ = load_sae(tmp_path / "b" / f"saeuron-miniature-{name}.safetensors")
+        sae, identity, *_ = load_sae(tmp_path / "b" / f"saeuron-miniature-{name}.safetensors")
         assert identity.kind == "update" and sae.n == 64
     assert json.loads((tmp_path / "b" / "figures.json").read_text()) == drawn["saes"]
 

@@ -45,7 +45,7 @@ class Case(NamedTuple):
 
 
 def miniature() -> Case:
-    sae, identity, _ = load_sae(MINIATURE_SAE)
+    sae, identity, *_ = load_sae(MINIATURE_SAE)
     return _case("miniature, 192 x 192", build_unet(), 24, 128, 128, sae, identity)
 
 

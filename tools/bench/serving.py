@@ -78,14 +78,12 @@ def start(repeats: int = 3) -> dict[str, Any]:
 def loading(repeats: int = 5) -> dict[str, Any]:
     """Seconds to read a full-size SAE (d 1280, n 5120), files in the page cache."""
     from saeuron.sae.files import load_sae, save_sae
-    from saeuron.sae.formats import Placement
 
     with tempfile.TemporaryDirectory() as folder:
         published = Path(folder) / "unet.up_blocks.0.attentions.1_k10_hidden5120" / "final"
         write_unbox(published, 1280, 5120, 10, with_moments=False)
         ours = Path(folder) / "ours.safetensors"
         loaded = load_sae(published)
-        identity = loaded.identity
-        save_sae(ours, loaded.sae, Placement(identity.base_model, identity.hookpoint, identity.kind))
+        save_sae(ours, loaded.sae, loaded.placement)
         ways = {"safetensors": partial(load_sae, ours), "state_dict.pth": partial(load_sae, published)}
         return {name: round(value, 3) for name, value in interleaved(ways, repeats).items()}

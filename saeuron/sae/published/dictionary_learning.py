@@ -11,8 +11,9 @@ import torch
 
 from ...errors import SaeuronError
 from ...files import read_pickle
+from ..base_models import base_model_denoted_by
 from ..model import JUMPRELU, TOPK
-from ..weights import Placement, SAEWeights, expect_shape, hookpoint_in, positive, refuse_other_models, take
+from ..weights import Placement, SAEWeights, expect_shape, place_of, positive, refuse_other_models, take
 
 # dict_class -> (activation, names of encoder weight and bias, decoder weight and bias, weights stored as [d, n]?)
 _BY_LAYERS = ("encoder.weight", "encoder.bias", "decoder.weight", "b_dec")
@@ -42,7 +43,9 @@ def read(config: Mapping[str, Any], file: Path) -> SAEWeights:
     tensors = read_pickle(file)
     encoder, bias, decoder, decoder_bias = (take(tensors, each, file) for each in names)
     d, n = (positive(settings.get(size), size, file) for size in ("activation_dim", "dict_size"))
-    refuse_other_models(d, str(settings.get("submodule_name", "")), file)
+    said = str(settings.get("submodule_name") or "")
+    refuse_other_models(d, said, file)
+    hookpoint, place = place_of(said, file)
     if names[0] == "W_enc":
         encoder = encoder.T
     else:
@@ -69,9 +72,10 @@ def read(config: Mapping[str, Any], file: Path) -> SAEWeights:
         decoder.contiguous(),
         decoder_bias,
         n if k is None else positive(k, "k", file),
-        Placement(hookpoint=hookpoint_in(Path(str(settings.get("submodule_name", "")))) or hookpoint_in(file.parent)),
+        Placement(base_model_denoted_by(str(settings.get("lm_name") or "")), hookpoint),
         file,
         activation,
         threshold,
         (TOPK,) if k is not None and activation != TOPK else (),
+        place,
     )

@@ -12,8 +12,9 @@ import torch
 
 from ...errors import SaeuronError
 from ...files import read_safetensors, write_atomically
+from ..base_models import base_model_denoted_by
 from ..model import JUMPRELU, SIGMOID, TOPK, SparseAutoencoder
-from ..weights import Placement, SAEWeights, expect_shape, hookpoint_in, positive, refuse_other_models, take
+from ..weights import Placement, SAEWeights, expect_shape, place_of, positive, refuse_other_models, take
 
 _ARCHITECTURES = {"topk": TOPK, "jumprelu": JUMPRELU, "standard": JUMPRELU}
 _REASONS = {
@@ -49,8 +50,10 @@ def read(config: Mapping[str, Any], file: Path) -> SAEWeights:
     tensors, _ = read_safetensors(file)
     d, n = (positive(config.get(name), name, file) for name in ("d_in", "d_sae"))
     metadata = config.get("metadata")
-    hook = str(metadata.get("hook_name", "")) if isinstance(metadata, Mapping) else ""
+    about = metadata if isinstance(metadata, Mapping) else {}
+    hook = str(about.get("hook_name") or "")
     refuse_other_models(d, hook, file)
+    hookpoint, place = place_of(hook, file)
     encoder, bias, decoder, decoder_bias = (take(tensors, name, file) for name in ("W_enc", "b_enc", "W_dec", "b_dec"))
     for tensor, shape, name in (
         (encoder, (d, n), "W_enc"), (bias, (n,), "b_enc"), (decoder, (n, d), "W_dec"), (decoder_bias, (d,), "b_dec"),
@@ -74,16 +77,20 @@ def read(config: Mapping[str, Any], file: Path) -> SAEWeights:
         decoder.float(),
         decoder_bias,
         positive(k, "k", file) if k else n,
-        Placement(hookpoint=hookpoint_in(Path(hook)) or hookpoint_in(file.parent)),
+        Placement(base_model_denoted_by(str(about.get("model_name") or "")), hookpoint),
         file,
         activation,
         threshold,
         (TOPK,) if k and activation != TOPK else (),
+        place,
     )
 
 
-def write(folder: Path, sae: SparseAutoencoder) -> None:
-    """Errors: `SaeuronError` if the layout can't say what `sae` is."""
+def write(folder: Path, sae: SparseAutoencoder, placement: Placement) -> None:
+    """Base model and hookpoint of `placement` go into the metadata, kind has no field there.
+
+    Errors: `SaeuronError` if the layout can't say what `sae` is.
+    """
     from safetensors.torch import save
 
     if sae.activation == SIGMOID:
@@ -104,7 +111,7 @@ def write(folder: Path, sae: SparseAutoencoder) -> None:
         "apply_b_dec_to_input": False,
         "normalize_activations": "none",
         "reshape_activations": "none",
-        "metadata": {"sae_lens_training_version": None},
+        "metadata": {"sae_lens_training_version": None, **_whereabouts(placement)},
     }
     if sae.activation == TOPK:
         config |= {"k": sae.k, "rescale_acts_by_decoder_norm": False}
@@ -113,3 +120,10 @@ def write(folder: Path, sae: SparseAutoencoder) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / "sae_weights.safetensors", save({name: t.contiguous() for name, t in state.items()}))
     write_atomically(folder / "cfg.json", json.dumps(config).encode())
+
+
+def _whereabouts(placement: Placement) -> dict[str, str]:
+    fields = {"hook_name": placement.hookpoint and f"unet.{placement.hookpoint}"}
+    if "base_model" not in placement.assumed:
+        fields["model_name"] = placement.base_model
+    return {name: value for name, value in fields.items() if value}

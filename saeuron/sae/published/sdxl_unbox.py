@@ -29,7 +29,10 @@ _OPTIONS = {"n_dirs_local", "d_model", "k", "auxk", "auxk_coef", "dead_steps_thr
 
 
 def read(config: Mapping[str, Any], file: Path) -> SAEWeights:
-    """``z = W_e (x - pre_bias) + latent_bias``; decode adds pre_bias back. mean.pt and std.pt are not used."""
+    """``z = W_e (x - pre_bias) + latent_bias``; decode adds pre_bias back. mean.pt and std.pt are not used.
+
+    The files say neither base model nor kind. Those that are published are of SDXL-Turbo's updates.
+    """
     refuse_unknown(config, _OPTIONS, file)
     n, d = (positive(config.get(name), name, file) for name in ("n_dirs_local", "d_model"))
     refuse_other_models(d, "", file)
@@ -48,13 +51,16 @@ def read(config: Mapping[str, Any], file: Path) -> SAEWeights:
         decoder.T.contiguous(),
         pre_bias,
         positive(config.get("k"), "k", file),
-        Placement("sdxl-turbo", hookpoint_in(file.parent), "update"),
+        Placement("sdxl-turbo", hookpoint_in(file.parent), "update", assumed=("base_model", "kind")),
         file,
     )
 
 
-def write(folder: Path, sae: SparseAutoencoder) -> None:
-    """Errors: `SaeuronError` if the layout can't say what `sae` is."""
+def write(folder: Path, sae: SparseAutoencoder, _: Placement) -> None:
+    """The layout has no field for where `sae` belongs; name the folder after its hookpoint, as others do.
+
+    Errors: `SaeuronError` if the layout can't say what `sae` is.
+    """
     if sae.activation != TOPK:
         raise SaeuronError(f"sdxl-unbox's layout holds TopK SAEs only; this one is {sae.activation}.")
     weights = {name: tensor.float().cpu() for name, tensor in sae.state_dict().items()}

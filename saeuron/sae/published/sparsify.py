@@ -14,7 +14,7 @@ from ..weights import (
     Placement,
     SAEWeights,
     expect_shape,
-    hookpoint_in,
+    place_of,
     positive,
     refuse_other_models,
     refuse_unknown,
@@ -45,7 +45,9 @@ def read(config: Mapping[str, Any], file: Path) -> SAEWeights:
     n = config.get("num_latents") or d * positive(config.get("expansion_factor"), "expansion_factor", file)
     expect_shape(encoder, (positive(n, "num_latents", file), d), "encoder.weight", file)
     expect_shape(decoder_bias, (d,), "b_dec", file)
-    refuse_other_models(d, str(config.get("hookpoint", "")), file)
+    said = str(config.get("hookpoint") or "")
+    refuse_other_models(d, said, file)
+    hookpoint, place = place_of(said, file)
     folded = take(tensors, "encoder.bias", file).double() - encoder.double() @ decoder_bias.double()
     return SAEWeights(
         encoder,
@@ -53,14 +55,18 @@ def read(config: Mapping[str, Any], file: Path) -> SAEWeights:
         take(tensors, "W_dec", file),
         decoder_bias,
         positive(config.get("k"), "k", file),
-        Placement(hookpoint=hookpoint_in(file.parent)),
+        Placement(hookpoint=hookpoint),
         file,
         choices=(SIGMOID,),
+        place=place,
     )
 
 
-def write(folder: Path, sae: SparseAutoencoder) -> None:
-    """Errors: `SaeuronError` if the layout can't say what `sae` is."""
+def write(folder: Path, sae: SparseAutoencoder, placement: Placement) -> None:
+    """Of `placement` the layout has a field for the hookpoint alone, which sparsify itself passes over.
+
+    Errors: `SaeuronError` if the layout can't say what `sae` is.
+    """
     from safetensors.torch import save
 
     if sae.activation != TOPK:
@@ -75,6 +81,8 @@ def write(folder: Path, sae: SparseAutoencoder) -> None:
         "b_dec": decoder_bias,
     }
     config = {"activation": "topk", "num_latents": sae.n, "k": sae.k, "d_in": sae.d, "normalize_decoder": False}
+    if placement.hookpoint:
+        config["hookpoint"] = f"unet.{placement.hookpoint}"
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / "sae.safetensors", save({name: t.contiguous() for name, t in state.items()}))
     write_atomically(folder / "cfg.json", json.dumps(config).encode())
