@@ -84,7 +84,7 @@ def write_dictionary_learning(
     if dict_class in ("MatryoshkaBatchTopKSAE", "JumpReluAutoEncoder"):
         state = {"W_enc": encoder.T.contiguous(), "b_enc": bias, "W_dec": decoder, "b_dec": decoder_bias}
     else:
-        last = "bias" if dict_class == "AutoEncoder" else "b_dec"
+        last = {"AutoEncoder": "bias", "AutoEncoderNew": "decoder.bias"}.get(dict_class, "b_dec")
         state = {
             "encoder.weight": encoder,
             "encoder.bias": bias,
@@ -93,7 +93,7 @@ def write_dictionary_learning(
         }
     if dict_class == "JumpReluAutoEncoder":
         state["threshold"] = torch.rand(n, generator=generator)
-    elif dict_class != "AutoEncoder":
+    elif dict_class not in ("AutoEncoder", "AutoEncoderNew"):
         state |= {"k": torch.tensor(k), "threshold": torch.tensor(0.3)}
     if dict_class == "MatryoshkaBatchTopKSAE":
         state["group_sizes"] = torch.tensor([n // 2, n - n // 2])

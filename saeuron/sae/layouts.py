@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import SaeuronError
-from ..files import broken_link, find_in
+from ..files import broken_link, find_in, read_text
+from ..json_text import parse_json
 
 FORMAT = "saeuron-sae"
 
@@ -35,6 +36,9 @@ _OTHERS = {
     r"(sae|transcoder)_(img|txt)_\d+\.pt": "DifFRACT, for FLUX: they depend on the time step, and FLUX has no UNet",
     r"(_CHECKPOINT_METADATA|_METADATA|.*\.orbax.*|.*\.msgpack)": "JAX",
 }
+_RE_N_Y = ("config.json", "model.safetensors")
+_RE_N_Y_KEYS = {"features", "pages"}
+
 _READ = (
     "What this pack reads: a .safetensors file of its own, or a folder with "
     + " or ".join(f"{layout.config} + {layout.weights} ({layout.source})" for layout in LAYOUTS)
@@ -66,7 +70,7 @@ def find_files(path: Path) -> SAEFiles:
         config = find_in(path.parent, expected.config) if expected else None
         if config and not own:
             return SAEFiles(path, config, expected)
-        if own or (path.suffix.lower() == ".safetensors" and not expected and not source_of(path.name)):
+        if own or (path.suffix.lower() == ".safetensors" and not expected and not _whose(path)):
             return SAEFiles(path)
         raise SaeuronError(_describe_file(path, expected))
     if link := broken_link(path):
@@ -109,8 +113,25 @@ def source_of(name: str) -> str | None:
     return next((source for pattern, source in _OTHERS.items() if re.fullmatch(pattern, name, re.I)), None)
 
 
+def _whose(file: Path) -> str | None:
+    """The same by the config beside it, too."""
+    if file.name.lower() == _RE_N_Y[1] and _is_of_re_n_y(file.parent):
+        return "RE-N-Y, for FLUX, whose models have no UNet"
+    return source_of(file.name)
+
+
+def _is_of_re_n_y(folder: Path) -> bool:
+    """Its files have names that everybody uses."""
+    config = find_in(folder, _RE_N_Y[0])
+    try:
+        found = parse_json(read_text(config, _MAX_HEADER), config.name) if config else None
+    except SaeuronError:
+        return False
+    return isinstance(found, dict) and found.keys() >= _RE_N_Y_KEYS
+
+
 def _describe_file(file: Path, layout: Layout | None) -> str:
-    if source := source_of(file.name):
+    if source := _whose(file):
         return f"{file.name} is an SAE in the format of {source}, and can't be read. {_READ}"
     if layout:
         return f"{file.name} is half of an SAE: {layout.config} is missing beside it. Download it from the same place."
@@ -119,7 +140,7 @@ def _describe_file(file: Path, layout: Layout | None) -> str:
 
 def _describe_folder(folder: Path) -> str:
     names = sorted(entry.name for entry in folder.iterdir())
-    if sources := [source for name in names if (source := source_of(name))]:
+    if sources := [source for name in names if (source := _whose(folder / name))]:
         return f"Folder {folder.name!r} holds an SAE in the format of {sources[0]}, and can't be read. {_READ}"
     for layout in LAYOUTS:
         if find_in(folder, layout.weights):

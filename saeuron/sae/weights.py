@@ -82,11 +82,16 @@ def hookpoint_in(folder: Path) -> str:
 
 
 def refuse_other_models(d: int, place: str, file: Path) -> None:
-    """SAEs of text encoders and language models come in the same layouts, as those of ItD and Concept Steerers do.
+    """SAEs of text encoders (ItD, Concept Steerers), language models and FLUX come in the same layouts.
 
     `place`: where its config says that it belongs. The names of its folders say so, too.
     """
     known = f"{place}/{names_of(file.parent)}"
+    if "single_transformer_blocks" in known or (d == _FLUX_WIDTH and not HOOKPOINT.search(known)):
+        raise SaeuronError(
+            f"The SAE in {file.parent.name!r} (d {d}) is one of FLUX, whose models have no UNet. This pack edits "
+            "blocks of the UNet; choose an SAE that was trained on one."
+        )
     if _TEXT.search(known) or (d in _TEXT_WIDTHS and not HOOKPOINT.search(known)):
         raise SaeuronError(
             f"The SAE in {file.parent.name!r} (d {d}) is one of a text encoder or a language model. This pack edits "
@@ -96,6 +101,7 @@ def refuse_other_models(d: int, place: str, file: Path) -> None:
 
 _TEXT = re.compile(r"text_(model|encoder)|encoder\.layers|blocks\.\d+\.(hook|attn|mlp|ln)|(model|gpt_neox)\.layers\.")
 _TEXT_WIDTHS = (768, 1024, 2048, 4096)  # CLIP of SD 1 and 2, both of SDXL, T5; no block of a UNet is as wide
+_FLUX_WIDTH = 3072
 
 
 def names_of(folder: Path) -> str:

@@ -68,7 +68,7 @@ def sae_with(activation: str) -> SparseAutoencoder:
 
 def test_what_their_code_wrote_we_read_as_they_do(run, tmp_path):
     made = run("write", tmp_path)
-    assert len(made) == 14, sorted(made)
+    assert len(made) == 15, sorted(made)
     for name, expected in made.items():
         found = ours(tmp_path / name)
         assert float(expected.std(0).mean()) > 0.01, f"{name} would agree whatever it were"

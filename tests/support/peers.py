@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -109,6 +110,15 @@ def _write_dictionary_learning(folder: Path) -> None:
     for name, own in trainers.items():
         trainSAE(data(), [{**common, **own}], steps, save_dir=str(folder / "training" / name), device="cpu")
         (folder / "training" / name / "trainer_0").rename(folder / f"dictionary_{name}")
+
+    # None of their trainers makes this one.
+    from dictionary_learning.dictionary import AutoEncoderNew
+
+    new = folder / "dictionary_new"
+    new.mkdir()
+    torch.save(_with_random_weights(AutoEncoderNew(D, N)).state_dict(), new / "ae.pt")
+    sizes = {"dict_class": "AutoEncoderNew", "activation_dim": D, "dict_size": N, "submodule_name": HOOKPOINT}
+    (new / "config.json").write_text(json.dumps({"trainer": sizes}))
 
 
 def _read_dictionary_learning(folder: Path) -> torch.Tensor:

@@ -55,7 +55,14 @@ def test_saelens(tmp_path, architecture: str, with_bias: bool, rescaled: bool) -
 
 @pytest.mark.parametrize(
     "dict_class",
-    ["AutoEncoder", "AutoEncoderTopK", "BatchTopKSAE", "MatryoshkaBatchTopKSAE", "JumpReluAutoEncoder"],
+    [
+        "AutoEncoder",
+        "AutoEncoderNew",
+        "AutoEncoderTopK",
+        "BatchTopKSAE",
+        "MatryoshkaBatchTopKSAE",
+        "JumpReluAutoEncoder",
+    ],
 )
 def test_dictionary_learning(tmp_path, dict_class: str) -> None:
     state = write_dictionary_learning(tmp_path / "sae", D, N, K, dict_class)
@@ -64,9 +71,9 @@ def test_dictionary_learning(tmp_path, dict_class: str) -> None:
         encoder, bias, decoder = w["W_enc"].T, w["b_enc"], w["W_dec"]
     else:
         encoder, bias, decoder = w["encoder.weight"], w["encoder.bias"], w["decoder.weight"].T
-    offset = w.get("b_dec", w.get("bias"))
+    offset = w.get("b_dec", w.get("bias", w.get("decoder.bias")))
     x = tokens().double()
-    z = (x if dict_class == "JumpReluAutoEncoder" else x - offset) @ encoder.T + bias
+    z = (x if dict_class in ("JumpReluAutoEncoder", "AutoEncoderNew") else x - offset) @ encoder.T + bias
     above = z.relu() * (z > w.get("threshold", torch.tensor(0.0)))
     f = top(z.relu(), K) if dict_class == "AutoEncoderTopK" else above
     loaded = load_sae(tmp_path / "sae", Placement("sdxl-turbo", "", "update"))
@@ -153,7 +160,7 @@ def test_dictionary_learning_classes_that_are_not_known_are_refused(tmp_path) ->
     write_dictionary_learning(tmp_path / "sae", D, N, K)
     config = tmp_path / "sae" / "config.json"
     config.write_text(config.read_text().replace("BatchTopKSAE", "GatedAutoEncoder"))
-    with pytest.raises(SaeuronError, match="dictionary_learning's 'GatedAutoEncoder', which is not supported"):
+    with pytest.raises(SaeuronError, match=r"'GatedAutoEncoder', which is not supported .*two sets of weights"):
         load_sae(tmp_path / "sae", PLACE)
     config.write_text(json.dumps({"trainer": 3}))
     with pytest.raises(SaeuronError, match="dictionary_learning's None"):
@@ -224,6 +231,20 @@ def test_saes_of_text_encoders_are_refused_in_every_layout(tmp_path, write) -> N
     write(folder, D, N, K)
     with pytest.raises(SaeuronError, match="text encoder or a language model"):
         load_sae(folder, PLACE)
+
+
+@pytest.mark.parametrize(
+    ("d", "place"), [(3072, "unet"), (D, "transformer.single_transformer_blocks.9"), (3072, "transformer_blocks.5")]
+)
+def test_saes_of_flux_are_refused_in_every_layout(tmp_path, d: int, place: str) -> None:
+    for write in (write_unbox, write_sparsify, write_saelens, write_dictionary_learning):
+        folder = tmp_path / write.__name__ / place
+        options = {write_saelens: {"metadata": {}}, write_sparsify: {"num_latents": 4}}.get(write, {})
+        write(folder, d, 4, 2, **options)
+        for config in folder.glob("config.json"):
+            config.write_text(config.read_text().replace("up_blocks.0.attentions.1", place))
+        with pytest.raises(SaeuronError, match="one of FLUX, whose models have no UNet"):
+            load_sae(folder, PLACE)
 
 
 def test_saelens_subtracts_the_decoder_s_bias_unless_told_not_to(tmp_path) -> None:

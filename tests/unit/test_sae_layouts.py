@@ -98,6 +98,21 @@ def test_files_of_others_say_whose_they_are_and_what_is_needed(tmp_path, name, s
             load_sae(path, PLACE)
 
 
+def test_the_files_of_re_n_y_are_told_by_their_config(tmp_path):
+    folder = tmp_path / "cc3m"
+    folder.mkdir()
+    save_file({"encoder.weight": torch.zeros(3, 3)}, folder / "model.safetensors")
+    (folder / "config.json").write_text('{"features": 3072, "pages": 12288, "k": 32}')
+    for path in (folder, folder / "model.safetensors"):
+        assert not is_sae(path)
+        with pytest.raises(SaeuronError, match=r"RE-N-Y, for FLUX.*cfg\.json \+ sae\.safetensors"):
+            load_sae(path, PLACE)
+    for other in ('{"features": 3}', "[", "[]"):
+        (folder / "config.json").write_text(other)
+        with pytest.raises(SaeuronError, match=r"holds no SAE; found config\.json, model\.safetensors"):
+            load_sae(folder, PLACE)
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"\x00" * 100, b"\xff" * 100, b"\x02\0\0\0\0\0\0\0[]", b"version https://git"]
 )

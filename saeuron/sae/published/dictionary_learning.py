@@ -20,11 +20,19 @@ _BY_LAYERS = ("encoder.weight", "encoder.bias", "decoder.weight", "b_dec")
 _BY_MATRICES = ("W_enc", "b_enc", "W_dec", "b_dec")
 _CLASSES = {
     "AutoEncoder": (JUMPRELU, ("encoder.weight", "encoder.bias", "decoder.weight", "bias")),
+    "AutoEncoderNew": (JUMPRELU, ("encoder.weight", "encoder.bias", "decoder.weight", "decoder.bias")),
     "AutoEncoderTopK": (TOPK, _BY_LAYERS),
     "BatchTopKSAE": (JUMPRELU, _BY_LAYERS),
     "MatryoshkaBatchTopKSAE": (JUMPRELU, _BY_MATRICES),
     "JumpReluAutoEncoder": (JUMPRELU, _BY_MATRICES),
 }
+_RELU = {"AutoEncoder", "AutoEncoderNew"}
+"""Those without a threshold: they keep all that is above 0."""
+
+_UNCENTRED = {"JumpReluAutoEncoder", "AutoEncoderNew"}
+"""Those that do not subtract the decoder's bias before they encode."""
+
+_REASONS = {"GatedAutoEncoder": " (its encoder has two sets of weights)"}
 
 
 def read(config: Mapping[str, Any], file: Path) -> SAEWeights:
@@ -36,8 +44,8 @@ def read(config: Mapping[str, Any], file: Path) -> SAEWeights:
     name = settings.get("dict_class") if isinstance(settings, Mapping) else None
     if not isinstance(name, str) or name not in _CLASSES:
         raise SaeuronError(
-            f"The SAE in {file.parent.name!r} is dictionary_learning's {brief(name)}, which is not supported; these "
-            f"are: {', '.join(_CLASSES)}."
+            f"The SAE in {file.parent.name!r} is dictionary_learning's {brief(name)}, which is not supported"
+            f"{_REASONS.get(str(name), '')}; these are: {', '.join(_CLASSES)}."
         )
     activation, names = _CLASSES[name]
     tensors = read_pickle(file)
@@ -55,11 +63,11 @@ def read(config: Mapping[str, Any], file: Path) -> SAEWeights:
     ):
         expect_shape(tensor, shape, each, file)
     bias = bias.double()
-    if name != "JumpReluAutoEncoder" or settings.get("apply_b_dec_to_input"):
+    if name not in _UNCENTRED or settings.get("apply_b_dec_to_input"):
         bias = bias - encoder.double() @ decoder_bias.double()
     threshold = None
     if activation == JUMPRELU:
-        threshold = torch.zeros(n) if name == "AutoEncoder" else take(tensors, "threshold", file).expand(n).clone()
+        threshold = torch.zeros(n) if name in _RELU else take(tensors, "threshold", file).expand(n).clone()
     # Where the config leaves it out, their own loader takes it from the weights; those of other classes have none.
     k = settings.get("k", tensors.get("k"))
     if k is None and activation == TOPK:
