@@ -87,6 +87,7 @@ class Decision(NamedTuple):
 
     weights: Tensor | None
     """float32 [h, w] of the hookpoint's map; None where the gate is closed."""
+    strength: float = 0.0
 
 
 @dataclass(eq=False)
@@ -179,7 +180,9 @@ class ReplacingCall:
             masks = token_mask(replacement, detection, limits, self._answer(patch, rows, height, width))
         shares, is_open = detection.share.tolist(), (masks > 0).any(-1).any(-1).tolist()
         for place, row in enumerate(rows):
-            found.decisions[self._parts[row]] = Decision(shares[place], masks[place] if is_open[place] else None)
+            weights = masks[place] if is_open[place] else None
+            strength = replacement.strength_at(self._call.sigma)
+            found.decisions[self._parts[row]] = Decision(shares[place], weights, strength)
         found.touched.clear()  # it may hold such rows as nothing was known of
         return any(is_open)
 
@@ -230,10 +233,10 @@ class ReplacingCall:
         touched = self._touched(patch, len(x), (x.shape[1], x.shape[2]), x.device)
         if touched is None:
             return output
-        with torch.no_grad():
-            x = x.flatten(1, 2)
+        x = x.flatten(1, 2)
+        with torch.no_grad():  # they are kept, and a graph is good for one use only
             instead, concept = self._texts(patch, name, attn, x)
-            return replace_tokens(attn, x, output, touched, instead, concept)
+        return replace_tokens(attn, x, output, touched, instead, concept)
 
     def _touched(
         self, patch: ReplacementPatch, batch: int, size: tuple[int, int], device: torch.device
@@ -245,9 +248,10 @@ class ReplacingCall:
         if key not in found.touched:
             weights = torch.zeros(batch, *size, device=device)
             for row, _ in parts:
-                if (own := self._decision(patch, row).weights) is not None:
-                    weights[row] = resize(own.to(device)[None], *size)[0]
-            found.touched[key] = touched_tokens(weights * patch.replacement.strength)
+                decision = self._decision(patch, row)
+                if (own := decision.weights) is not None:
+                    weights[row] = decision.strength * resize(own.to(device)[None], *size)[0]
+            found.touched[key] = touched_tokens(weights)
         return found.touched[key]
 
     def _texts(self, patch: ReplacementPatch, name: str, attn: nn.Module, x: Tensor) -> tuple[KeysValues, KeysValues]:

@@ -41,6 +41,10 @@ ON_POSITIVE = When(halves=POSITIVE)
 
 STRONGEST = 2.0
 
+PICTURE_FACTOR = 2.0
+"""How much more strongly in runs that begin from a picture: what is to go is half drawn already (docs/method.md has
+what was measured)."""
+
 STYLE_STRENGTH = 1.5
 """What replaces a style: the other words of a prompt take it over in the text encoder, so at 1 it shines through
 (docs/method.md has what was measured)."""
@@ -88,6 +92,12 @@ class Replacement:
                 raise SaeuronError(f"The {name} must be a whole number of tokens from 0 to {FARTHEST}, found {tokens}.")
         if self.region is not None:
             check_region(self.region)
+
+    def strength_at(self, sigma: float) -> float:
+        """The strength of a run that begins at noise level `sigma`."""
+        if self.feature_set.detector_or_default.from_picture(sigma):
+            return min(PICTURE_FACTOR * self.strength, STRONGEST)
+        return self.strength
 
 
 def replacing_style(feature_set: FeatureSet, strength: float = 1.0) -> Replacement:

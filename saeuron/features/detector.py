@@ -127,9 +127,13 @@ class Detector:
 
     def gate_at(self, sigma: float) -> float:
         """The gate of a run that begins at noise level `sigma`: of the two levels known the one nearer by ratio."""
+        return self.pictures.gate if self.pictures is not None and self.from_picture(sigma) else self.gate
+
+    def from_picture(self, sigma: float) -> bool:
+        """Whether a run that begins at noise level `sigma` has the gate of those that begin from a picture."""
         if self.pictures is None or self.sigma is None:
-            return self.gate
-        return (self.gate, self.pictures.gate)[nearest_step((self.sigma, self.pictures.sigma), sigma)]
+            return False
+        return nearest_step((self.sigma, self.pictures.sigma), sigma) == 1
 
     @property
     def balanced_accuracy(self) -> float | None:

@@ -45,6 +45,8 @@ class Decision(NamedTuple):
     mask: Tensor | None
     """Weights of the hookpoint's tokens, float32 [h, w], before the strength; None where the picture is left alone."""
 
+    strength: float
+
 
 Watch = Callable[[ReferenceReplacement, int, Decision], None]
 """Told of every decision: the replacement, the place of the picture, what was decided."""
@@ -141,7 +143,7 @@ class _Replacing:
         limits = row_weights(replacement.region, call, rows, height, width, tokens.device)
         masks = token_mask(replacement, found, limits)
         for row, share, mask in zip(rows, found.share.tolist(), masks, strict=True):
-            decision = Decision(share, mask if mask.any() else None)
+            decision = Decision(share, mask if mask.any() else None, replacement.strength_at(call.sigma))
             self._decisions[call.rows[row]] = decision
             self._watch(call.picture(row), decision)
         return bool(masks.any())
@@ -151,9 +153,10 @@ class _Replacing:
         height, width = self._map_size(path)
         weights = torch.zeros(len(x), height, width, device=x.device)
         for row in self._rows(call):
-            if (mask := self._mask(call, row)) is not None:
-                weights[row] = resize(mask[None], height, width)[0]
-        touched = touched_tokens(weights * self._own.replacement.strength)
+            decision = self._decisions.get(call.rows[row])
+            if decision is not None and decision.mask is not None:
+                weights[row] = decision.strength * resize(decision.mask[None], height, width)[0]
+        touched = touched_tokens(weights)
         if touched is None:
             return output
         attn = self._unet.get_submodule(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from saeuron.edits.cross_attention import attention_difference, keys_values
 from saeuron.edits.masks import resize
 from saeuron.edits.replace import (
+    STRONGEST,
     Detection,
     Replacement,
     answer_map,
@@ -23,7 +25,7 @@ from saeuron.edits.replace import (
     touched_tokens,
 )
 from saeuron.errors import SaeuronError
-from saeuron.features.detector import Detector
+from saeuron.features.detector import Detector, PictureGate
 from saeuron.features.feature_set import Feature, FeatureSet, FeatureStep
 from support.codes import SAE, codes_of
 
@@ -218,6 +220,15 @@ def test_answers_of_layers_count_alike_whatever_their_size_and_scale() -> None:
     torch.testing.assert_close(found.mean(), answer_map([first], 4, 4).mean() * 2 / 3, atol=0.2, rtol=0)
     large = answer_map([torch.eye(8).unsqueeze(0)], 4, 4)
     assert torch.equal(large.argmax(), answer_map([resize(torch.eye(8).unsqueeze(0), 4, 4)], 4, 4).argmax())
+
+
+@pytest.mark.parametrize(("sigma", "strength"), [(14.6, 0.75), (6.0, 0.75), (4.0, 1.5), (1.6, 1.5)])
+def test_a_run_that_begins_from_a_picture_is_edited_twice_as_strongly(sigma: float, strength: float) -> None:
+    detector = Detector(sigma=14.6, pictures=PictureGate(1.6, 0.02, (1, 1), (0, 1)))
+    taught = dataclasses.replace(CATS, detector=detector)
+    assert Replacement(taught, strength=0.75).strength_at(sigma) == strength
+    assert Replacement(CATS, strength=0.75).strength_at(sigma) == 0.75, "a set that was not taught pictures"
+    assert Replacement(taught, strength=1.5).strength_at(1.6) == STRONGEST
 
 
 @pytest.mark.parametrize(

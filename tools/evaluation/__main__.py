@@ -6,7 +6,7 @@ It can be stopped and started again; ``--quick`` is a small one for checking tha
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,9 @@ from tools.host.unpack import REPOSITORY
 from tools.miniature.build_feature_sets import HOOKPOINT
 from tools.miniature.training import import_host
 
+from . import attack_report
+from .attack_plan import BUDGET, TINY, Budget
+from .attacks import BETA, MULTIPLIER, PHI, attack
 from .instead import WAYS, instead_of
 from .plan import ALL, FULL, OWN_SEED, PROBE_SEED, QUICK, SHORT, Scale, real_shots
 from .report import write_report
@@ -85,6 +88,7 @@ def main() -> None:
     size.add_argument(
         "--short", action="store_true", help="all concepts, fewer rows and pictures, into docs/results/short"
     )
+    size.add_argument("--attacks", action="store_true", help="attacks on six objects, half an hour, into docs/results")
     parser.add_argument("--work", type=Path, default=REPOSITORY / "output" / "evaluation")
     parser.add_argument("--output", type=Path, help="docs/results, or output/evaluation if quick")
     parser.add_argument("--concepts", nargs="+", metavar="NAME", help="only these (cats, style-gray, ...)")
@@ -97,11 +101,33 @@ def main() -> None:
     by_size = arguments.work if arguments.quick else results_folder / "short" if arguments.short else results_folder
     output = arguments.output or by_size
     import_host()
+    if arguments.attacks or arguments.quick:
+        run_attacks(arguments.work, output, TINY if arguments.quick else BUDGET, arguments.dtype)
+    if arguments.attacks:
+        return
     studio = Studio(arguments.work / "seen", scale, arguments.dtype)
     with torch.inference_mode():
         results = {"settings": settings_of(scale, arguments.dtype), **evaluate(Bench(studio, scale), scale)}
     write_report(output, results)
     print(f"drew {studio.drawn} pictures; wrote {output}/miniature.json, .md and .png", flush=True)
+
+
+def run_attacks(work: Path, output: Path, budget: Budget, dtype: str) -> None:
+    """Write attacks.json and attacks.md."""
+    # A studio of its own, because gradients are not to be had of weights that were loaded in inference mode.
+    studio = Studio(work / "seen", SHORT, dtype, clock=0)
+    with torch.no_grad():
+        results = attack(studio, budget)
+    settings = {
+        "dtype": dtype,
+        "steps": STEPS,
+        "multiplier": MULTIPLIER,
+        "beta": BETA,
+        "phi": PHI,
+        "budget": asdict(budget),
+    }
+    attack_report.write(output, results, budget, settings)
+    print(f"drew {studio.drawn} pictures; wrote {output}/attacks.json and .md", flush=True)
 
 
 def _only(scale: Scale, names: list[str]) -> Scale:

@@ -100,11 +100,15 @@ class Studio:
 
     def realism_error(self) -> dict[str, Any]:
         """How often the realism judge is wrong: what its figures are worth. `RealismError`'s fields."""
-        file = self._file("json", judge="realism")
-        if not file.exists():
-            write_atomically(file, json.dumps(asdict(error_of(self._realism_judge(), self))).encode())
-        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        found: dict[str, Any] = self.kept({"judge": "realism"}, lambda: asdict(error_of(self._realism_judge(), self)))
         return found
+
+    def kept(self, key: dict[str, Any], measure: Callable[[], Any]) -> Any:
+        """The JSON value that `measure` gives, measured once for all that it depends on, of which `key` is a part."""
+        file = self._file("json", **key)
+        if not file.exists():
+            write_atomically(file, json.dumps(measure()).encode())
+        return json.loads(file.read_text(encoding="utf-8"))
 
     def _file(self, suffix: str, **key: Any) -> Path:
         """Where what depends on `key`, the weights and the settings is kept."""

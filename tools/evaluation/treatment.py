@@ -94,7 +94,8 @@ def replace(feature_set: Any, concept: str, instead: str, place: str = "sae") ->
         replacement = edits.replacing_style(feature_set) if style else edits.Replacement(feature_set, place=place)
         return patching.add_replacement(model, replacing.ReplacementPatch(site, sae, replacement, *texts))
 
-    key = {"replace": digest_of(feature_set), "concept": concept, "instead": instead}
+    factor = pack("saeuron.edits.replace").PICTURE_FACTOR
+    key = {"replace": digest_of(feature_set), "concept": concept, "instead": instead, "from_picture": factor}
     return Edit({**key, "place": "everywhere" if style else place}, on)
 
 
@@ -106,7 +107,8 @@ def forget(hookpoint: str, concept: str) -> Edit:
         return node.execute(parts[0], parts[1], sae_at(hookpoint), concept, 100.0).result[0]
 
     sae = sae_at(hookpoint).identity.describe()
-    return Edit({"forget": concept, "instead": pack("nodes.forget").NOTHING, "sae": sae}, on)
+    key = {"forget": concept, "instead": pack("nodes.forget").NOTHING, "sae": sae}
+    return Edit({**key, "from_picture": pack("saeuron.edits.replace").PICTURE_FACTOR}, on)
 
 
 def unlearning(feature_sets: Sequence[Any], multipliers: Sequence[float], mode: str = "exact") -> Treatment:
