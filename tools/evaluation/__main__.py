@@ -102,7 +102,8 @@ def main() -> None:
     output = arguments.output or by_size
     import_host()
     if arguments.attacks or arguments.quick:
-        run_attacks(arguments.work, output, TINY if arguments.quick else BUDGET, arguments.dtype)
+        budget, rows = (TINY, ("off", "replace")) if arguments.quick else (BUDGET, None)
+        run_attacks(arguments.work, output, budget, arguments.dtype, rows)
     if arguments.attacks:
         return
     studio = Studio(arguments.work / "seen", scale, arguments.dtype)
@@ -112,12 +113,12 @@ def main() -> None:
     print(f"drew {studio.drawn} pictures; wrote {output}/miniature.json, .md and .png", flush=True)
 
 
-def run_attacks(work: Path, output: Path, budget: Budget, dtype: str) -> None:
-    """Write attacks.json and attacks.md."""
+def run_attacks(work: Path, output: Path, budget: Budget, dtype: str, rows: tuple[str, ...] | None = None) -> None:
+    """Write attacks.json and attacks.md; `rows`: only these."""
     # A studio of its own, because gradients are not to be had of weights that were loaded in inference mode.
     studio = Studio(work / "seen", SHORT, dtype, clock=0)
     with torch.no_grad():
-        results = attack(studio, budget)
+        results = attack(studio, budget, rows)
     settings = {
         "dtype": dtype,
         "steps": STEPS,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -22,6 +23,13 @@ from tools.pack import pack
 CATS = Concept("objects", "cats")
 
 
+@pytest.fixture(autouse=True)
+def inference() -> Iterator[None]:
+    """In place of inference mode, in which no gradient is to be had."""
+    with torch.no_grad():
+        yield
+
+
 @pytest.fixture(scope="module")
 def studio(tmp_path_factory) -> Studio:
     return Studio(tmp_path_factory.mktemp("seen"), QUICK, clock=0)
@@ -29,14 +37,14 @@ def studio(tmp_path_factory) -> Studio:
 
 @pytest.mark.parametrize("name", ["off", "exact", "replace", "CASteer", "NAG", "negative prompt, cfg 2"])
 def test_a_gradient_reaches_the_text_and_the_picture_is_the_sampler_s(studio, name):
-    with torch.no_grad():
-        artist = Artist(studio, treatments(Bench(studio, QUICK), CATS)[name])
-        encoded = [tensor.requires_grad_() for tensor in artist.encode("a cat")]
+    artist = Artist(studio, treatments(Bench(studio, QUICK), CATS)[name])
+    encoded = [tensor.requires_grad_() for tensor in artist.encode("a cat")]
     picture = artist.with_gradient(encoded, 5)
     drawn = artist.draw([Shot("a cat", 5)])
     pixels = pack("nodes.host.pictures").to_pixels(picture.detach())
     assert np.abs(pixels.astype(int) - drawn).max() <= 1
-    loss = SoftJudge(studio).log_probability(picture, "cats")
+    with torch.enable_grad():
+        loss = SoftJudge(studio).log_probability(picture, "cats")
     judge = studio.part("objects")
     assert loss.exp().item() == pytest.approx(judge.probabilities(pixels)[0, judge.labels.index("cats")], abs=0.02)
     for gradient in torch.autograd.grad(loss, encoded):
@@ -44,11 +52,10 @@ def test_a_gradient_reaches_the_text_and_the_picture_is_the_sampler_s(studio, na
 
 
 def test_a_picture_of_which_one_half_is_drawn_keeps_the_other(studio):
-    with torch.no_grad():
-        artist = Artist(studio, treatments(Bench(studio, QUICK), CATS)["off"])
-        start = artist.latents([Shot("a large cat in the middle", 8)])
-        before = artist.from_pictures("a picture", [9], start, 7)
-        after = artist.into_half("a picture", [9], start, 1)
+    artist = Artist(studio, treatments(Bench(studio, QUICK), CATS)["off"])
+    start = artist.latents([Shot("a large cat in the middle", 8)])
+    before = artist.from_pictures("a picture", [9], start, 7)
+    after = artist.into_half("a picture", [9], start, 1)
     changed = np.abs(after.astype(int) - before).mean((0, 1, 3))
     assert changed[: 192 // 2 - 16].mean() < 0.2 * changed[192 // 2 + 16 :].mean()
 
