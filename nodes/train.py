@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,16 @@ from ..saeuron.sae.model import KINDS
 from ..saeuron.training.run import Job, RunSettings, Trained, TrainingRun, figures_of
 from ..saeuron.training.settings import ACTIVATIONS, TrainingSettings
 from .host.activations import HostActivations
+from .host.encoding import check_clip
 from .host.folders import own_sae
 from .host.inputs import SamplingSettings, sampling_inputs, sigmas_input
 from .host.patchers import host_sae
 from .host.pictures import as_image
 from .host.runs import show_text
 from .host.sockets import CATEGORY, SAE, HostedSAE
-from .host.training import PlottedProgress
+from .host.training import PlottedProgress, checkpoint_folder, forget_checkpoints
 from .host.unet import find_block
+from .host.weights import weights_digest
 
 LOSS_PICTURES = 8
 
@@ -124,6 +126,7 @@ class SaeuronTrainSAE(io.ComfyNode):
         **sampling: Any,
     ) -> io.NodeOutput:
         block = find_block(model, canonical_name(hookpoint), kind)
+        check_clip(clip)
         path = own_sae(name)
         lines = parse_prompts(prompts)
         if not lines:
@@ -138,26 +141,43 @@ class SaeuronTrainSAE(io.ComfyNode):
         evaluations = max(1, training_steps // 10)
         settings = RunSettings(pictures, held_out, evaluations, evaluations, seed % 2**63, prefetch=False)
         placement = Placement(block.base_model, hookpoint, kind)
-        trained, plotted = _train(activations, job, settings, path, placement)
+        asked = {
+            "weights": weights_digest(model, clip.patcher),
+            "place": [hookpoint, kind],
+            "prompts": lines,
+            "labelled": labelled,
+            "drawing": [drawing.as_dict(), seed],
+            "training": [sizes.as_dict(), asdict(settings)],
+            "start": None if start is None else start.identity.as_dict(),
+        }
+        trained, began = _train(activations, job, settings, path, placement, checkpoint_folder(path, asked))
         recovered = activations.loss_recovered(trained.sae, _some(held_out))
         trained = trained._replace(report=replace(trained.report, loss_recovered=recovered))
         table = training_table(figures_of({name: trained}))
-        plot = training_plot(trained.losses, plotted.evaluated, name)
+        plot = training_plot(trained.losses, trained.evaluated, name)
         hosted = host_sae(path, Placement())
-        return io.NodeOutput(hosted, as_image(plot[None]), table, ui=show_text(cls, table))
+        forget_checkpoints(path)
+        text = f"Went on after step {began}, where it had been ended.\n{table}" if began else table
+        return io.NodeOutput(hosted, as_image(plot[None]), table, ui=show_text(cls, text))
 
 
 def _train(
-    activations: HostActivations, job: Job, settings: RunSettings, path: Path, placement: Placement
-) -> tuple[Trained, PlottedProgress]:
-    """The best SAE is in `path` then, also where the run was interrupted."""
+    activations: HostActivations, job: Job, settings: RunSettings, path: Path, placement: Placement, folder: Path
+) -> tuple[Trained, int]:
+    """With how many steps were behind it already, from the checkpoint in `folder`.
+
+    The best SAE is in `path` then, also where the run was interrupted.
+    """
     import comfy.model_management
 
     plotted = PlottedProgress(job.settings.steps, path.stem)
     # Nodes run in inference mode, whose tensors can't be trained.
     with torch.inference_mode(False), torch.enable_grad():
         device = comfy.model_management.get_torch_device()
-        run = TrainingRun(activations, [job], settings, device=device)
+        run = TrainingRun(activations, [job], settings, folder, device)
+        began = run.done
+        for trained in run.trained().values():
+            plotted.go_on(trained)
         try:
             run.run(plotted)
         finally:
@@ -165,7 +185,7 @@ def _train(
                 figures = trained.report.figures(placement.base_model)
                 save_sae(path, trained.sae, placement, figures=figures)
     (trained,) = run.trained().values()
-    return trained, plotted
+    return trained, began
 
 
 def _some(held_out: int) -> range:

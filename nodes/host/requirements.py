@@ -61,6 +61,7 @@ USED: dict[str, tuple[str, ...]] = {
         "get_filename_list",
         "get_folder_paths",
         "get_output_directory",
+        "get_user_directory",
         "models_dir",
     ),
     "latent_preview": ("get_previewer",),

@@ -22,6 +22,8 @@ class Checkpoint(NamedTuple):
     """Of every step so far."""
     best: float | None
     """The least share of variance left unexplained so far, of the SAE that is kept."""
+    evaluated: tuple[tuple[int, float], ...] = ()
+    """Step, and the share of held-out variance that was left unexplained after it."""
 
 
 def save_checkpoint(path: Path, asked: Mapping[str, Any], checkpoint: Checkpoint) -> None:
@@ -34,6 +36,7 @@ def save_checkpoint(path: Path, asked: Mapping[str, Any], checkpoint: Checkpoint
         "asked": format_json(asked),
         "losses": format_json(checkpoint.losses),
         "best": format_json(checkpoint.best),
+        "evaluated": format_json(checkpoint.evaluated),
     }
     write_atomically(path, save({name: t.contiguous() for name, t in checkpoint.tensors.items()}, metadata))
 
@@ -44,8 +47,8 @@ def load_checkpoint(path: Path, asked: Mapping[str, Any]) -> Checkpoint | None:
         return None
     tensors, metadata = read_safetensors(path)
     check_format(metadata.get("format"), metadata.get("version"), FORMAT, VERSION, path.name)
-    found, losses, best = (
-        parse_json(metadata.get(key, "null"), f"{path.name}: {key}") for key in ("asked", "losses", "best")
+    found, losses, best, evaluated = (
+        parse_json(metadata.get(key, "null"), f"{path.name}: {key}") for key in ("asked", "losses", "best", "evaluated")
     )
     # Through JSON, which knows no tuples.
     wanted = parse_json(format_json(asked), path.name)
@@ -55,6 +58,6 @@ def load_checkpoint(path: Path, asked: Mapping[str, Any]) -> Checkpoint | None:
             f"{str(path.parent)!r} has a training with other settings ({', '.join(differing)} differ). Give the same "
             "ones to go on with it, or another folder to begin a new one."
         )
-    if not isinstance(losses, list):
+    if not isinstance(losses, list) or not isinstance(evaluated, list):
         raise SaeuronError(f"{path.name} is damaged: it holds no losses. Delete it to begin anew.")
-    return Checkpoint(tensors, tuple(losses), best)
+    return Checkpoint(tensors, tuple(losses), best, tuple((step, share) for step, share in evaluated))

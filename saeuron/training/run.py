@@ -64,6 +64,8 @@ class Trained(NamedTuple):
     moments: Moments
     losses: tuple[float, ...]
     """Of every step."""
+    evaluated: tuple[tuple[int, float], ...]
+    """Step, and the share of held-out variance that was left unexplained after it."""
 
 
 class Progress(NamedTuple):
@@ -110,7 +112,7 @@ class TrainingRun:
 
     def run(self, watch: Watch = lambda _: None) -> dict[str, Trained]:
         """Train to the end; name of a job -> what became of it. The last SAE is evaluated, too."""
-        first = min(running.trainer.done for running in self._running)
+        first = self.done
         steps = max(running.job.settings.steps for running in self._running)
         rank, count = self._processes.rank, self._processes.count
         for step, tokens in enumerate(self._buffer.batches(first, steps), first):
@@ -120,23 +122,28 @@ class TrainingRun:
                     self._step(running, tokens[running.job.hookpoint][rank::count], watch)
         return self.trained()
 
+    @property
+    def done(self) -> int:
+        """Steps that every job has behind it: before `run`, those of an earlier run that was ended."""
+        return min(running.trainer.done for running in self._running)
+
     def trained(self) -> dict[str, Trained]:
         """The best SAE so far of each job that has been evaluated."""
         return {
-            running.job.name: Trained(*running.best, running.moments, tuple(running.losses))
+            running.job.name: Trained(*running.best, running.moments, tuple(running.losses), tuple(running.evaluated))
             for running in self._running
             if running.best is not None
         }
 
     def _begin(self, job: Job, moments: Moments) -> _Running:
         trainer = Trainer(job.settings, moments, self._device, job.start, self._processes)
-        running = _Running(job, moments, trainer, [], None)
+        running = _Running(job, moments, trainer, [], [], None)
         if self._folder is None:
             return running
         checkpoint = load_checkpoint(self._checkpoint(job), self._asked(job))
         if checkpoint is not None:
             trainer.load_state(checkpoint.tensors)
-            running.losses = list(checkpoint.losses)
+            running.losses, running.evaluated = list(checkpoint.losses), list(checkpoint.evaluated)
             if checkpoint.best is not None:
                 sae = load_sae(self.file(job)).sae
                 running.best = (sae, self._evaluate(sae, job))
@@ -150,6 +157,7 @@ class TrainingRun:
         if last or done % settings.evaluate_every == 0:
             sae = trainer.sae()
             report = self._evaluate(sae, job)
+            running.evaluated.append((done, report.unexplained))
             if running.best is None or report.unexplained <= running.best[1].unexplained:
                 running.best = (sae, report)
                 if self._writes:
@@ -157,7 +165,7 @@ class TrainingRun:
                     save_sae(self.file(job), sae, self._placement(job), figures=figures)
         if self._writes and (last or done % settings.save_every == 0):
             best = running.best and running.best[1].unexplained
-            checkpoint = Checkpoint(trainer.state(), tuple(running.losses), best)
+            checkpoint = Checkpoint(trainer.state(), tuple(running.losses), best, tuple(running.evaluated))
             save_checkpoint(self._checkpoint(job), self._asked(job), checkpoint)
         watch(Progress(job, done, running.losses[-1], report))
 
@@ -204,6 +212,7 @@ class _Running:
     moments: Moments
     trainer: Trainer
     losses: list[float]
+    evaluated: list[tuple[int, float]]
     best: tuple[SparseAutoencoder, TrainingReport] | None
 
 

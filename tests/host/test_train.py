@@ -76,20 +76,68 @@ def test_what_is_read_is_what_the_block_computes(miniature):
         assert min(distances) < 0.02 < max(distances)  # at cfg 2 the host runs both halves at once
 
 
-def test_an_interrupt_keeps_the_best(miniature, monkeypatch):
+def interrupt_at(monkeypatch, step):
+    """The person presses Cancel after that step of 40."""
     import comfy.model_management
     import comfy.utils
 
     def hook(value, total, _preview, **_):
-        if (value, total) == (30, 40):
+        if (value, total) == (step, 40):
             comfy.model_management.interrupt_current_processing()
 
     monkeypatch.setattr(comfy.utils, "PROGRESS_BAR_HOOK", hook)
     at_every_step(monkeypatch)
+
+
+def test_an_interrupt_keeps_the_best(miniature, monkeypatch):
+    import comfy.model_management
+
+    interrupt_at(monkeypatch, 30)
     with pytest.raises(comfy.model_management.InterruptProcessingException):
         train(miniature, "interrupted")
     assert saved("interrupted").stat().st_size > 192 * 192 * 4
     comfy.model_management.interrupt_current_processing(False)
+
+
+def checkpoints(name):
+    import folder_paths
+
+    return sorted(Path(folder_paths.get_user_directory()).glob(f"saeuron/training/{name}-*/*/checkpoints/*"))
+
+
+@pytest.mark.parametrize("activation", ["topk", "batchtopk"])
+def test_the_same_training_goes_on_bit_for_bit_where_it_was_ended(miniature, monkeypatch, activation):
+    import comfy.model_management
+
+    whole = train(miniature, "whole", activation=activation).result
+    assert not checkpoints("whole")
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 30)
+        with pytest.raises(comfy.model_management.InterruptProcessingException):
+            train(miniature, "ended", activation=activation)
+    comfy.model_management.interrupt_current_processing(False)
+    assert len(checkpoints("ended")) == 1
+    again = train(miniature, "ended", activation=activation)
+    assert again.ui.as_dict()["text"][0].startswith("Went on after step 28, where it had been ended.")
+    assert saved("ended").read_bytes() == saved("whole").read_bytes()
+    assert again.result[2] == whole[2].replace("whole", "ended")
+    assert not checkpoints("ended")
+
+
+def test_another_training_of_that_name_begins_anew(miniature, monkeypatch):
+    import comfy.model_management
+
+    whole = train(miniature, "other", seed=4)
+    whole_bytes = saved("other").read_bytes()
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 30)
+        with pytest.raises(comfy.model_management.InterruptProcessingException):
+            train(miniature, "other")
+    comfy.model_management.interrupt_current_processing(False)
+    again = train(miniature, "other", seed=4)
+    assert "Went on" not in again.ui.as_dict()["text"][0] and again.result[2] == whole.result[2]
+    assert saved("other").read_bytes() == whole_bytes
+    assert not checkpoints("other")
 
 
 def test_goes_on_from_another_sae(miniature):
