@@ -24,7 +24,10 @@ KEPT_TOKENS = 1024
 """Tokens of a picture, at most; of a larger map so many are taken, evenly spaced: a share needs no more."""
 
 KEPT_CODES = 128
-"""Codes of a token, at most, of JumpReLU SAEs, where there can be any number: the largest."""
+"""Codes of a token, at most, of JumpReLU SAEs, where there can be any number: the largest.
+
+A ReLU SAE may have thousands, which would make files of gigabytes. A detector goes by features that stand out.
+"""
 
 TENSORS = ("picture_keys", "picture_tokens", "picture_values", "picture_indices")
 
