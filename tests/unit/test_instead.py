@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 
 from saeuron.evaluation.benchmark import Concept
 from saeuron.miniature.loading import PROMPTS_FOLDER
 from saeuron.prompts import read_prompts
-from tools.evaluation.instead import WAYS, by_hand, instead_of, names, phrase
-from tools.evaluation.neighbours import nearest
+from tools.evaluation.instead import NEIGHBOURS, WAYS, by_hand, instead_of, names, phrase
+from tools.evaluation.neighbours import ranked
 from tools.evaluation.plan import ALL, FULL, pair_shots
 from tools.miniature.drawings import OBJECTS, STYLES
 
@@ -24,9 +26,21 @@ def test_every_concept_has_another_one_of_its_domain(way):
     assert len({instead_of(c, "fixed") for c in ALL if c.domain == "objects"}) == 2  # the fixed one, and instead of it
 
 
-def test_the_nearest_is_the_one_with_the_largest_cosine():
+def test_others_are_ranked_by_the_cosine_of_their_codes():
     codes = {"a": torch.tensor([1.0, 0]), "b": torch.tensor([5.0, 5]), "c": torch.tensor([0, 1.0])}
-    assert nearest(codes) == {"a": ("b", 0.7071), "b": ("a", 0.7071), "c": ("b", 0.7071)}
+    assert [list(ranked(codes)[label].items()) for label in codes] == [
+        [("b", 0.7071), ("c", 0.0)],
+        [("a", 0.7071), ("c", 0.7071)],
+        [("b", 0.7071), ("a", 0.0)],
+    ]
+
+
+def test_neighbours_are_the_first_of_the_ranking():
+    found = json.loads(NEIGHBOURS.read_text(encoding="utf-8"))
+    for domain, likeness in found["cosines"].items():
+        for label, others in likeness.items():
+            assert list(others.values()) == sorted(others.values(), reverse=True)
+            assert found["neighbours"][domain][label] == next(iter(others)) and len(others) == len(likeness) - 1
 
 
 @pytest.mark.parametrize(

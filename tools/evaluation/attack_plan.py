@@ -73,7 +73,7 @@ BUDGET = Budget(
     noised_step=4,
     half_step=2,
 )
-TINY = Budget(("cats",), 1, 1, 1, 1, 2, 20, (0.7,), 1, 0.1, 2, 4, 2)
+TINY = Budget(("cats",), 1, 1, 1, 1, 2, 5, (0.7,), 1, 0.1, 2, 4, 2)
 """Only checks that everything works."""
 
 

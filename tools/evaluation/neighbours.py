@@ -22,25 +22,25 @@ from tools.pack import pack
 from .instead import NEIGHBOURS
 
 
-def nearest(codes: dict[str, Tensor]) -> dict[str, tuple[str, float]]:
-    """Label -> the other label with the largest cosine between mean codes [n], and that cosine."""
+def ranked(codes: dict[str, Tensor]) -> dict[str, dict[str, float]]:
+    """Label -> the other labels and the cosines between mean codes [n], the most alike first."""
     labels = list(codes)
     unit = torch.nn.functional.normalize(torch.stack([codes[label] for label in labels]).double(), dim=1)
-    cosines = (unit @ unit.T).fill_diagonal_(-2)
-    return {
-        label: (labels[int(row.argmax())], round(float(row.max()), 4))
-        for label, row in zip(labels, cosines, strict=True)
-    }
+    found = {}
+    for label, row in zip(labels, (unit @ unit.T).tolist(), strict=True):
+        others = sorted(zip(row, labels, strict=True), key=lambda own: -own[0])
+        found[label] = {other: round(cosine, 4) for cosine, other in others if other != label}
+    return found
 
 
 def measure(miniature: tuple[Any, Any, Any]) -> dict[str, dict[str, Any]]:
-    """``neighbours`` and ``cosines``: domain -> label -> value."""
+    """``neighbours``: domain -> label -> the most alike; ``cosines``: domain -> label -> all others, as `ranked`."""
     found: dict[str, dict[str, Any]] = {"neighbours": {}, "cosines": {}}
     for domain, lists in FIT_LISTS.items():
         statistics = collect(0, miniature, load_sae(DECISIVE[domain]), lists)
-        closest = nearest({name.removeprefix("style-"): s.mean(False)[0] for name, s in statistics.items()})
-        found["neighbours"][domain] = {label: other for label, (other, _) in closest.items()}
-        found["cosines"][domain] = {label: cosine for label, (_, cosine) in closest.items()}
+        likeness = ranked({name.removeprefix("style-"): s.mean(False)[0] for name, s in statistics.items()})
+        found["neighbours"][domain] = {label: next(iter(others)) for label, others in likeness.items()}
+        found["cosines"][domain] = likeness
     return found
 
 
