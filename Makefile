@@ -19,7 +19,7 @@ endif
 help:
 	@echo "make setup   install what is needed into .venv, unpack ComfyUI into .host"
 	@echo "make demo    remove a concept in a real ComfyUI; pictures and a report in output/demo"
-	@echo "make evaluate  the whole benchmark on the miniature, into docs/results; hours (ARGS=--quick for a small one)"
+	@echo "make evaluate  the whole benchmark on the miniature, into docs/results; hours (ARGS=--quick for a small one, --attacks for attacks)"
 	@echo "make bench   how fast it is, into docs/performance.md (ARGS=edit for one part)"
 	@echo "make pictures  the pictures of README and help pages, icon and banner"
 	@echo "make serve   ComfyUI with this pack in a browser (ARGS='--port 8200' for another port)"
