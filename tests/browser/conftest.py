@@ -30,7 +30,6 @@ def seen(server: ComfyServer) -> dict[str, Any]:
         **PLAN,
         "templates": sorted(path.stem for path in FOLDER.glob("*.json")),
         "workflows": plans() if EXPORTS else None,
-        "onChange": EXPORTS,
         "saved": {
             path.relative_to(SAVED).as_posix(): json.loads(path.read_text(encoding="utf-8"))
             for path in SAVED.glob("*/*.json")

@@ -69,8 +69,6 @@ def test_the_slider_changes_the_picture_and_runs_nothing_else(
     seen: dict[str, Any], server: ComfyServer, run: str, slider: str
 ) -> None:
     """`live`: with the front end's "run on change" nothing else is clicked."""
-    if run not in seen:
-        pytest.skip("this front end does not run on a dragged slider")
     assert seen[slider]["before"] != seen[slider]["after"]
     assert seen[run]["ended"] == "success"
     before = seen["first" if run == "second" else "second"]
