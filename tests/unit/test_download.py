@@ -14,6 +14,7 @@ from socket import SHUT_RDWR
 from threading import Event, Thread
 
 import pytest
+import tomllib
 
 from saeuron.__main__ import main
 from saeuron.cli.download import saes_in
@@ -251,6 +252,15 @@ def test_all_saes_of_a_repository_are_brought(hub, tmp_path):
 def test_without_a_repository_the_known_ones_are_listed(capsys):
     assert main(["download", "--json"]) == 0
     assert "surokpro2/sdxl-saes" in json.loads(capsys.readouterr().out)["repositories"]
+
+
+def test_the_package_that_it_needs_is_named_and_is_an_extra(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)  # any import of it fails
+    assert main(["download", "some/saes", SAE, "--into", str(tmp_path)]) == 1
+    assert "pip install huggingface_hub" in capsys.readouterr().err
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    (asked,) = project["optional-dependencies"]["download"]
+    assert asked.startswith("huggingface_hub>=")
 
 
 def test_a_name_that_leaves_the_folder_is_refused(hub, tmp_path, capsys):
