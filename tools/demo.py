@@ -2,7 +2,7 @@
 
 ``make demo`` starts a server with the pack, runs ``example_workflows/api/unlearn_miniature.json`` over HTTP with
 held-out prompts, once with Unlearn and once with Forget in its place, and writes ``output/demo/before_after.png`` and
-``output/demo/report.json``.
+``output/demo/report.json``. ``--pack`` takes the pack from the archive of a release instead of the checkout.
 """
 
 from __future__ import annotations
@@ -207,11 +207,12 @@ def picture_sheet(studio: Studio) -> tuple[list[str], list[str], list[list[np.nd
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=REPOSITORY / "output" / "demo")
+    parser.add_argument("--pack", type=Path, default=REPOSITORY, help="its folder or archive; default: this checkout")
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     judge = Classifier(CLASSIFIER)
-    with ComfyServer() as server:
+    with ComfyServer(pack_path=arguments.pack) as server:
         version = server.get("/system_stats")["system"]["comfyui_version"]
         print(f"ComfyUI {version} is up after {time.monotonic() - began:.0f} s", flush=True)
         import_seconds = server.import_seconds()

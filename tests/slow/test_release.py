@@ -5,6 +5,7 @@ Without comfy-cli (in this environment, or named by ``COMFY_CLI``) its part is s
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -95,3 +96,15 @@ def test_unpacked_into_a_fresh_comfyui_it_forgets_cats(archive: Path, tmp_path: 
     judge = Classifier(unpacked / "saeuron" / "miniature" / "classifiers" / "objects")
     cats = judge.probabilities(np.stack([before, after]))[:, judge.labels.index("cats")]
     assert cats[0] > 0.9 and cats[1] < 0.1
+
+
+def test_the_whole_demo_passes_with_the_archive(archive: Path, tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "tools.demo", "--pack", archive, "--output", tmp_path]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, encoding="utf-8", check=False)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert set(report["concepts"]) == set(MULTIPLIERS)
+    for figures in report["concepts"].values():
+        assert figures["baseline_ua"] < 0.1 and figures["ua"] > 0.9
+        assert figures["other_accuracy_after"] > figures["other_accuracy_before"] - 0.1
+        assert figures["replace"]["replaced"] > 0.9 and figures["replace"]["identical_others"] > 0.8

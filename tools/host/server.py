@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -36,17 +37,23 @@ BASE_FOLDERS = ("custom_nodes", "models", "input", "output", "user", "temp")
 
 
 def make_base(base: Path, pack_name: str = PACK_NAME, pack_path: Path | None = REPOSITORY) -> None:
-    """Make the folders of a base directory, with `pack_path` linked into custom_nodes (None: without the pack)."""
+    """Make the folders of a base directory, with `pack_path` in custom_nodes: a folder is linked, an archive unpacked
+    (None: without the pack)."""
     for name in BASE_FOLDERS:
         (base / name).mkdir(parents=True, exist_ok=True)
-    link = base / "custom_nodes" / pack_name
-    if pack_path is not None and not link.exists():
-        link.symlink_to(pack_path.resolve(), target_is_directory=True)
+    place = base / "custom_nodes" / pack_name
+    if pack_path is None or place.exists():
+        return
+    if pack_path.is_file():
+        with zipfile.ZipFile(pack_path) as archive:
+            archive.extractall(place)
+    else:
+        place.symlink_to(pack_path.resolve(), target_is_directory=True)
 
 
-def host_command(base: Path, port: int, cpu: bool = True) -> list[str]:
+def host_command(base: Path, port: int, cpu: bool = True, python: str | Path = sys.executable) -> list[str]:
     """The command line that starts ComfyUI on 127.0.0.1, offline, with `base` as its base directory."""
-    command = [sys.executable, str(host_path() / "main.py"), "--base-directory", str(base), "--port", str(port)]
+    command = [str(python), str(host_path() / "main.py"), "--base-directory", str(base), "--port", str(port)]
     # In a file, because several threads use it: with :memory: every other request logs an exception.
     command += ["--database-url", f"sqlite:///{base / 'user' / 'comfyui.db'}"]
     command += ["--disable-api-nodes", "--disable-auto-launch", *front_end_arguments()]
@@ -65,11 +72,13 @@ class ComfyServer(ComfyClient):
     Args:
         with_pack: whether the pack is in custom_nodes.
         pack_name: the name of its folder there.
-        pack_path: the folder that is linked there, the repository unless a test has another copy.
+        pack_path: the folder that is linked there, the repository unless a test has another copy; or an archive that
+            is unpacked there.
         base_directory: kept afterwards; without it, a temporary one is made and removed.
         extra_args: further arguments for ComfyUI's main.py.
         cpu: with --cpu, which the host takes for a choice of memory management: --lowvram and its like exclude it.
         env: environment variables to add.
+        python: the one that runs ComfyUI.
         start_timeout: seconds until the server must answer. Long, because it costs nothing: a process that ends is
             noticed at once, and a busy machine can take minutes to load torch.
 
@@ -88,6 +97,7 @@ class ComfyServer(ComfyClient):
         extra_args: Sequence[str] = (),
         cpu: bool = True,
         env: Mapping[str, str] | None = None,
+        python: str | Path = sys.executable,
         start_timeout: float = 600.0,
     ) -> None:
         super().__init__(port=0)
@@ -98,7 +108,7 @@ class ComfyServer(ComfyClient):
         # Here and not at the start, so that a caller can put files there first.
         make_base(self.base, self._pack_name, self._pack_path)
         self._extra_args, self._cpu = list(extra_args), cpu
-        self._env, self._start_timeout = dict(env or {}), start_timeout
+        self._env, self._python, self._start_timeout = dict(env or {}), python, start_timeout
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> ComfyServer:
@@ -118,7 +128,7 @@ class ComfyServer(ComfyClient):
 
     def _start(self) -> None:
         self.port = free_port()
-        command = [*host_command(self.base, self.port, self._cpu), *self._extra_args]
+        command = [*host_command(self.base, self.port, self._cpu, self._python), *self._extra_args]
         with self.log_path.open("wb") as log:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=self.base,
