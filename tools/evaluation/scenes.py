@@ -27,11 +27,13 @@ from tools.miniature.training import import_host
 from tools.pack import pack
 
 from .instead import by_hand, instead_of, phrase
-from .plan import FULL
+from .plan import SHORT
 from .report import table
+from .rivals.nag import nag
 from .scene_plan import ScenePrompt, scene_prompts
 from .studio import MINIATURE, SIZE, STEPS, Studio, add_dtype
 from .treatment import OFF, Treatment, forget, replace, unlearning
+from .treatments import GUIDED_CFG, Bench, negative_prompt, random_features
 
 PLACES = ("sae", "answer", "both")
 MULTIPLIER = -20.0
@@ -82,8 +84,8 @@ class Scenes:
     def _draw(self, treatment: Treatment, shots: Sequence[Shot]) -> Drawn:
         model, clip, vae = self._studio.part("miniature")
         patched = treatment.model((model, clip, vae))
-        settings = pack("nodes.host.inputs").SamplingSettings("euler", "sgm_uniform", STEPS, 1.0, SIZE, SIZE)
-        sampler = pack("nodes.host.drawing").BatchSampler(patched, clip, settings, len(shots))
+        settings = pack("nodes.host.inputs").SamplingSettings("euler", "sgm_uniform", STEPS, treatment.cfg, SIZE, SIZE)
+        sampler = pack("nodes.host.drawing").BatchSampler(patched, clip, settings, len(shots), treatment.negative)
         replacements = pack("nodes.host.model").attached(patched).replacements
         pictures = np.zeros((len(shots), SIZE, SIZE, 3), np.uint8)
         masks = np.zeros((len(shots), SIZE, SIZE), np.float32)
@@ -98,7 +100,9 @@ class Scenes:
         return [{half: by_half[half][number] for half in HALVES} for number in range(len(pictures))]
 
 
-def treatments(studio: Studio, scenes: Scenes) -> dict[str, tuple[Treatment, Rewrite]]:
+def treatments(bench: Bench, scenes: Scenes) -> dict[str, tuple[Treatment, Rewrite]]:
+    """What is compared; the strengths of rivals are those of ``make evaluate ARGS=--short``."""
+    studio, (beta,), (phi,) = bench.studio, bench.scale.betas, bench.scale.phis
     concept, instead = scenes.concept, scenes.instead
     hookpoint = DECISIVE["objects"]
     feature_set = studio.feature_set(concept.name, hookpoint)
@@ -106,8 +110,14 @@ def treatments(studio: Studio, scenes: Scenes) -> dict[str, tuple[Treatment, Rew
     return {
         "off": (OFF, None),
         "exact": (unlearning([feature_set], [MULTIPLIER]), None),
+        "saeuron-code": (unlearning([feature_set], [MULTIPLIER], "saeuron-code"), None),
         **{f"replace, place {place}": (Treatment((replace(feature_set, *texts, place),)), None) for place in PLACES},
         "forget": (Treatment((forget(hookpoint, phrase(concept)),)), None),
+        f"CASteer, beta {beta:g}": (bench.casteer(concept, beta), None),
+        f"NAG, phi {phi:g}": (Treatment((nag(phrase(concept), phi),)), None),
+        f"off, cfg {GUIDED_CFG:g}": (Treatment(cfg=GUIDED_CFG), None),
+        f"negative prompt, cfg {GUIDED_CFG:g}": (negative_prompt(concept), None),
+        "random features": (random_features(studio, concept, MULTIPLIER), None),
         "by hand": (OFF, lambda prompt: by_hand(prompt.shot.prompt, concept, instead)),
     }
 
@@ -120,14 +130,14 @@ def main() -> None:
     add_dtype(parser)
     arguments = parser.parse_args()
     import_host()
-    studio = Studio(REPOSITORY / "output" / "evaluation" / "seen", FULL, arguments.dtype)
+    bench = Bench(Studio(REPOSITORY / "output" / "evaluation" / "seen", SHORT, arguments.dtype, clock=0), SHORT)
     values: dict[str, dict[str, list[Any]]] = {}
     asked = 0
     with torch.inference_mode():
         for target in arguments.objects:
-            scenes = Scenes(studio, target, arguments.count)
+            scenes = Scenes(bench.studio, target, arguments.count)
             asked += arguments.count
-            for name, (treatment, rewrite) in treatments(studio, scenes).items() if scenes.places else ():
+            for name, (treatment, rewrite) in treatments(bench, scenes).items() if scenes.places else ():
                 for measure, several in scenes.figures(treatment, rewrite).items():
                     values.setdefault(name, {}).setdefault(measure, []).extend(several)
             print(f"{target}: {len(scenes.places)} of {arguments.count}", flush=True)
@@ -157,7 +167,8 @@ def write(folder: Path, values: dict[str, dict[str, list[Any]]], asked: int, dty
         f"# Pictures of two things\n\nWritten by `python -m tools.evaluation.scenes`. Of {asked} held-out prompts for "
         f"two things, {count} were drawn with both, each on its own half; only these count. The columns after *Change "
         "outside* say what stands where the target was. 95 % intervals by bootstrap. "
-        f"`exact` has the multiplier {MULTIPLIER:g} for all; the others have no setting.\n\n{table(header, rows)}\n"
+        f"`exact`, `saeuron-code` and the random features have the multiplier {MULTIPLIER:g}.\n\n"
+        f"{table(header, rows)}\n"
     )
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "scenes.md").write_text(text, encoding="utf-8")
