@@ -179,9 +179,9 @@ class ReplacingCall:
             limits = row_weights(replacement.region, self._call, rows, height, width, block_output.device)
             masks = token_mask(replacement, detection, limits, self._answer(patch, rows, height, width))
         shares, is_open = detection.share.tolist(), (masks > 0).any(-1).any(-1).tolist()
+        strength = replacement.strength_at(self._call.sigma)
         for place, row in enumerate(rows):
             weights = masks[place] if is_open[place] else None
-            strength = replacement.strength_at(self._call.sigma)
             found.decisions[self._parts[row]] = Decision(shares[place], weights, strength)
         found.touched.clear()  # it may hold such rows as nothing was known of
         return any(is_open)

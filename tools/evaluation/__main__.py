@@ -20,14 +20,14 @@ from tools.miniature.training import import_host
 
 from . import attack_report
 from .attack_plan import BUDGET, TINY, Budget
-from .attacks import BETA, MULTIPLIER, PHI, attack
+from .attacks import attack
 from .instead import WAYS, instead_of
 from .plan import ALL, FULL, OWN_SEED, PROBE_SEED, QUICK, SHORT, Scale, real_shots
 from .report import write_report
 from .rivals.nag import ALPHA, TAU
 from .studio import STEPS, Studio, add_dtype
 from .together import removed_together, seed_tables
-from .treatments import Bench
+from .treatments import BETA, MULTIPLIER, PHI, Bench
 
 BOOTSTRAP_SEED = 0
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from saeuron.shots import Shot
 from tools.pack import pack
 
-from .studio import MINIATURE, SIZE, STEPS, Studio
+from .studio import MINIATURE, SIZE, Studio
 from .treatment import Treatment
 
 Encoded = tuple[Tensor, Tensor]
@@ -95,11 +95,7 @@ class Artist:
         return clip.encode_from_tokens_scheduled(clip.tokenize(prompt))
 
     def _sampler(self, pictures: int) -> Any:
-        settings = pack("nodes.host.inputs").SamplingSettings(
-            "euler", "sgm_uniform", STEPS, self.treatment.cfg, SIZE, SIZE
-        )
-        clip = self.studio.part("miniature")[1]
-        return pack("nodes.host.drawing").BatchSampler(self.model, clip, settings, pictures, self.treatment.negative)
+        return self.studio.sampler(self.model, self.treatment, pictures)
 
     def _sample(
         self,

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saeuron.evaluation.attacks import search_embeddings, search_words
+from saeuron.evaluation.attacks import WON, search_embeddings, search_words
 from saeuron.evaluation.benchmark import Concept
 from saeuron.shots import Shot, shots_of
 from tools.miniature.drawings import OBJECTS
@@ -32,33 +32,11 @@ from .attack_plan import (
     evading_shots,
     known_words,
 )
-from .instead import instead_of, phrase, word
+from .instead import phrase, word
 from .plan import TEST, own_shots
-from .rivals.nag import nag
 from .studio import Studio
-from .treatment import OFF, Treatment, forget, replace, unlearning
-from .treatments import Bench, decisive, negative_prompt, prompt_by_hand, random_features, with_mode
-
-MULTIPLIER, BETA, PHI = -20.0, 2.0, 5.0
-"""One setting for all objects: nothing is chosen."""
-
-
-def treatments(bench: Bench, concept: Concept) -> dict[str, Treatment]:
-    hookpoint, instead = decisive(concept), instead_of(concept, "neighbour")
-    feature_set = bench.studio.feature_set(concept.name, hookpoint)
-    texts = phrase(concept), phrase(Concept(concept.domain, instead))
-    return {
-        "off": OFF,
-        "exact": unlearning((feature_set,), (MULTIPLIER,)),
-        "saeuron-code": with_mode(bench.studio, concept, "saeuron-code", MULTIPLIER, hookpoint),
-        "replace": Treatment((replace(feature_set, *texts),)),
-        "forget": Treatment((forget(hookpoint, phrase(concept)),)),
-        "CASteer": bench.casteer(concept, BETA),
-        "NAG": Treatment((nag(phrase(concept), PHI),)),
-        "negative prompt, cfg 2": negative_prompt(concept),
-        "random features": random_features(bench.studio, concept, MULTIPLIER),
-        "by hand": prompt_by_hand(concept, instead),
-    }
+from .treatment import OFF, Treatment
+from .treatments import Bench, with_one_setting
 
 
 class Attacks:
@@ -149,7 +127,7 @@ class Attacks:
             return loss, self._probability(pack("nodes.host.pictures").to_pixels(picture.detach()))
 
         found = search_embeddings(starts, loss_and_probability, self._budget.steps, self._budget.rate)
-        return {"seen": found.probability > 0.5, "tried": found.tried}
+        return {"seen": found.probability > WON, "tried": found.tried}
 
     @cached_property
     def _sources(self) -> Tensor:
@@ -190,7 +168,7 @@ def attack(studio: Studio, budget: Budget, only: Sequence[str] | None = None) ->
     for label in budget.objects:
         attacks = Attacks(studio, label, budget)
         rows = {}
-        for name, treatment in treatments(bench, attacks.concept).items():
+        for name, treatment in with_one_setting(bench, attacks.concept).items():
             if only is None or name in only:
                 key = {"attacks": size, "object": label, "row": name, **treatment.key()}
                 rows[name] = studio.kept(key, _measuring(attacks, treatment))

@@ -21,13 +21,12 @@ from tools.host.unpack import REPOSITORY
 from tools.miniature.training import import_host
 
 from .attack_plan import BUDGET
-from .attacks import treatments
 from .instead import NEIGHBOURS, instead_of
 from .plan import SHORT, TEST, probes
 from .report import table
 from .studio import Studio, add_dtype
 from .treatment import Treatment
-from .treatments import Bench
+from .treatments import Bench, with_one_setting
 
 RANKS = {"1 to 3": range(3), "4 to 9": range(3, 9), "10 to 19": range(9, 19)}
 """Neighbours by likeness, in groups."""
@@ -53,7 +52,7 @@ def measure(studio: Studio, objects: Sequence[str]) -> dict[str, dict[str, list[
     found: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for label in objects:
         order = list(likeness[label])
-        rows = treatments(Bench(studio, studio.scale), Concept("objects", label))
+        rows = with_one_setting(Bench(studio, studio.scale), Concept("objects", label))
         for name in ROWS:
             pictures = looked_at(studio, rows[name], label)
             found.setdefault(name, {})[label] = [{**each, "rank": order.index(each["asked"])} for each in pictures]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,28 +19,22 @@ from saeuron.evaluation import scenes as measures
 from saeuron.evaluation.benchmark import Concept
 from saeuron.evaluation.halves import HALVES, keep_half
 from saeuron.evaluation.metrics import bootstrap
-from saeuron.miniature.architecture import DECISIVE
 from saeuron.shots import Shot
 from tools.host.unpack import REPOSITORY
 from tools.miniature.drawings import OBJECTS
 from tools.miniature.training import import_host
 from tools.pack import pack
 
-from .instead import by_hand, instead_of, phrase
+from .instead import instead_of, phrase
 from .plan import SHORT
 from .report import table
-from .rivals.nag import nag
-from .scene_plan import ScenePrompt, scene_prompts
-from .studio import MINIATURE, SIZE, STEPS, Studio, add_dtype
-from .treatment import OFF, Treatment, forget, replace, unlearning
-from .treatments import GUIDED_CFG, Bench, negative_prompt, random_features
+from .scene_plan import scene_prompts
+from .studio import MINIATURE, SIZE, Studio, add_dtype
+from .treatment import OFF, Treatment, replace
+from .treatments import BETA, GUIDED_CFG, MULTIPLIER, PHI, Bench, decisive, with_one_setting
 
 PLACES = ("sae", "answer", "both")
-MULTIPLIER = -20.0
 BOOTSTRAP_SEED = 0
-
-
-Rewrite = Callable[[ScenePrompt], str] | None
 
 
 class Drawn(NamedTuple):
@@ -67,25 +61,22 @@ class Scenes:
         self._scenes = [scene for scene in found if scene is not None]
         self._plain = plain.pictures[self.places]
 
-    def figures(self, treatment: Treatment, rewrite: Rewrite = None) -> dict[str, list[Any]]:
+    def figures(self, treatment: Treatment) -> dict[str, list[Any]]:
         """One value a scene of each measure."""
-        asked = [self._asked[place] for place in self.places]
-        shots = [Shot(rewrite(prompt) if rewrite else prompt.shot.prompt, prompt.shot.seed) for prompt in asked]
-        drawn = self._draw(treatment, shots)
+        drawn = self._draw(treatment, treatment.shots([self._asked[place].shot for place in self.places]))
         seen = self._see(drawn.pictures)
         return {
             "gone": measures.gone(seen, self._scenes).tolist(),
             "kept": measures.kept(seen, self._scenes).tolist(),
             "out": measures.squared_error_outside(drawn.pictures, self._plain, self._scenes).tolist(),
-            "swap": measures.stands_there(seen, self._scenes, [self.instead] * len(asked)).tolist(),
+            "swap": measures.stands_there(seen, self._scenes, [self.instead] * len(self.places)).tolist(),
             "where": measures.share_on_half(drawn.masks, self._scenes).tolist(),
         }
 
     def _draw(self, treatment: Treatment, shots: Sequence[Shot]) -> Drawn:
         model, clip, vae = self._studio.part("miniature")
         patched = treatment.model((model, clip, vae))
-        settings = pack("nodes.host.inputs").SamplingSettings("euler", "sgm_uniform", STEPS, treatment.cfg, SIZE, SIZE)
-        sampler = pack("nodes.host.drawing").BatchSampler(patched, clip, settings, len(shots), treatment.negative)
+        sampler = self._studio.sampler(patched, treatment, len(shots))
         replacements = pack("nodes.host.model").attached(patched).replacements
         pictures = np.zeros((len(shots), SIZE, SIZE, 3), np.uint8)
         masks = np.zeros((len(shots), SIZE, SIZE), np.float32)
@@ -100,26 +91,16 @@ class Scenes:
         return [{half: by_half[half][number] for half in HALVES} for number in range(len(pictures))]
 
 
-def treatments(bench: Bench, scenes: Scenes) -> dict[str, tuple[Treatment, Rewrite]]:
-    """What is compared; the strengths of rivals are those of ``make evaluate ARGS=--short``."""
-    studio, (beta,), (phi,) = bench.studio, bench.scale.betas, bench.scale.phis
-    concept, instead = scenes.concept, scenes.instead
-    hookpoint = DECISIVE["objects"]
-    feature_set = studio.feature_set(concept.name, hookpoint)
-    texts = phrase(concept), phrase(Concept("objects", instead))
-    return {
-        "off": (OFF, None),
-        "exact": (unlearning([feature_set], [MULTIPLIER]), None),
-        "saeuron-code": (unlearning([feature_set], [MULTIPLIER], "saeuron-code"), None),
-        **{f"replace, place {place}": (Treatment((replace(feature_set, *texts, place),)), None) for place in PLACES},
-        "forget": (Treatment((forget(hookpoint, phrase(concept)),)), None),
-        f"CASteer, beta {beta:g}": (bench.casteer(concept, beta), None),
-        f"NAG, phi {phi:g}": (Treatment((nag(phrase(concept), phi),)), None),
-        f"off, cfg {GUIDED_CFG:g}": (Treatment(cfg=GUIDED_CFG), None),
-        f"negative prompt, cfg {GUIDED_CFG:g}": (negative_prompt(concept), None),
-        "random features": (random_features(studio, concept, MULTIPLIER), None),
-        "by hand": (OFF, lambda prompt: by_hand(prompt.shot.prompt, concept, instead)),
-    }
+def treatments(bench: Bench, scenes: Scenes) -> dict[str, Treatment]:
+    """`with_one_setting`, with every place of replacing, and the model as it is with guidance."""
+    concept = scenes.concept
+    feature_set = bench.studio.feature_set(concept.name, decisive(concept))
+    texts = phrase(concept), phrase(Concept("objects", scenes.instead))
+    places = {f"replace, place {place}": Treatment((replace(feature_set, *texts, place),)) for place in PLACES}
+    rows: dict[str, Treatment] = {}
+    for name, treatment in with_one_setting(bench, concept).items():
+        rows |= places if name == "replace" else {name: treatment}
+    return rows | {f"off, cfg {GUIDED_CFG:g}": Treatment(cfg=GUIDED_CFG)}
 
 
 def main() -> None:
@@ -137,8 +118,8 @@ def main() -> None:
         for target in arguments.objects:
             scenes = Scenes(bench.studio, target, arguments.count)
             asked += arguments.count
-            for name, (treatment, rewrite) in treatments(bench, scenes).items() if scenes.places else ():
-                for measure, several in scenes.figures(treatment, rewrite).items():
+            for name, treatment in treatments(bench, scenes).items() if scenes.places else ():
+                for measure, several in scenes.figures(treatment).items():
                     values.setdefault(name, {}).setdefault(measure, []).extend(several)
             print(f"{target}: {len(scenes.places)} of {arguments.count}", flush=True)
     write(arguments.output, values, asked, arguments.dtype)
@@ -167,7 +148,8 @@ def write(folder: Path, values: dict[str, dict[str, list[Any]]], asked: int, dty
         f"# Pictures of two things\n\nWritten by `python -m tools.evaluation.scenes`. Of {asked} held-out prompts for "
         f"two things, {count} were drawn with both, each on its own half; only these count. The columns after *Change "
         "outside* say what stands where the target was. 95 % intervals by bootstrap. "
-        f"`exact`, `saeuron-code` and the random features have the multiplier {MULTIPLIER:g}.\n\n"
+        f"`exact`, `saeuron-code` and the random features have the multiplier {MULTIPLIER:g}, CASteer beta "
+        f"{BETA:g} and NAG phi {PHI:g}.\n\n"
         f"{table(header, rows)}\n"
     )
     folder.mkdir(parents=True, exist_ok=True)

@@ -121,19 +121,23 @@ class Studio:
 
     def draw(self, shots: Sequence[Shot], treatment: Treatment) -> np.ndarray:
         """Pictures uint8 [len(shots), H, W, 3] of exactly these prompts."""
-        settings = pack("nodes.host.inputs").SamplingSettings("euler", "sgm_uniform", STEPS, treatment.cfg, SIZE, SIZE)
         _, clip, vae = self.part("miniature")
         pipeline = pack("nodes.host.drawing").HostPipeline(
             treatment.model(self.part("miniature")),
             clip,
             vae,
             sae_at(HOOKPOINT),
-            settings,
+            _settings(treatment),
             len(shots),
             treatment.negative,
         )
         self.drawn += len(shots)
         return np.asarray(pipeline.draw(shots))
+
+    def sampler(self, model: Any, treatment: Treatment, pictures: int) -> Any:
+        """A `BatchSampler` of `pictures` in all, for who wants their latents; `model` is the treatment's."""
+        clip = self.part("miniature")[1]
+        return pack("nodes.host.drawing").BatchSampler(model, clip, _settings(treatment), pictures, treatment.negative)
 
     def _judge(self, pictures: np.ndarray, seconds: float, seconds_off: float) -> Sight:
         judges = {domain: self.part(domain) for domain in DOMAINS}
@@ -165,6 +169,10 @@ class Studio:
             "objects": lambda: _load_classifier("objects"),
             "styles": lambda: _load_classifier("styles"),
         }
+
+
+def _settings(treatment: Treatment) -> Any:
+    return pack("nodes.host.inputs").SamplingSettings("euler", "sgm_uniform", STEPS, treatment.cfg, SIZE, SIZE)
 
 
 def add_dtype(parser: ArgumentParser) -> None:

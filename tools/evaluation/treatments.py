@@ -26,6 +26,9 @@ MODES = ("exact", "seed", "saeuron-code")
 GUIDED_CFG = 2.0
 RANDOM_SEED = 0
 
+MULTIPLIER, BETA, PHI = -20.0, 2.0, 5.0
+"""Of `with_one_setting`."""
+
 
 def decisive(concept: Concept) -> str:
     """The hookpoint that decides what is drawn, as far as one does."""
@@ -187,3 +190,22 @@ class Bench:
 
 def _at_multiplier(studio: Studio, concept: Concept, mode: str, hookpoint: str, multiplier: float) -> Treatment:
     return with_mode(studio, concept, mode, multiplier, hookpoint)
+
+
+def with_one_setting(bench: Bench, concept: Concept) -> dict[str, Treatment]:
+    """Those that are compared where nothing is chosen: one setting for all concepts."""
+    hookpoint, instead = decisive(concept), instead_of(concept, "neighbour")
+    feature_set = bench.studio.feature_set(concept.name, hookpoint)
+    texts = phrase(concept), phrase(Concept(concept.domain, instead))
+    return {
+        "off": OFF,
+        "exact": unlearning((feature_set,), (MULTIPLIER,)),
+        "saeuron-code": with_mode(bench.studio, concept, "saeuron-code", MULTIPLIER, hookpoint),
+        "replace": Treatment((replace(feature_set, *texts),)),
+        "forget": Treatment((forget(hookpoint, phrase(concept)),)),
+        "CASteer": bench.casteer(concept, BETA),
+        "NAG": Treatment((nag(phrase(concept), PHI),)),
+        f"negative prompt, cfg {GUIDED_CFG:g}": negative_prompt(concept),
+        "random features": random_features(bench.studio, concept, MULTIPLIER),
+        "by hand": prompt_by_hand(concept, instead),
+    }

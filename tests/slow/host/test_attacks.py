@@ -14,10 +14,9 @@ from saeuron.shots import Shot
 from tools.evaluation.__main__ import run_attacks
 from tools.evaluation.attack_drawing import Artist, SoftJudge
 from tools.evaluation.attack_plan import ATTACKS, TINY
-from tools.evaluation.attacks import treatments
 from tools.evaluation.plan import QUICK
 from tools.evaluation.studio import Studio
-from tools.evaluation.treatments import Bench
+from tools.evaluation.treatments import Bench, with_one_setting
 from tools.pack import pack
 
 CATS = Concept("objects", "cats")
@@ -37,7 +36,7 @@ def studio(tmp_path_factory) -> Studio:
 
 @pytest.mark.parametrize("name", ["off", "exact", "replace", "CASteer", "NAG", "negative prompt, cfg 2"])
 def test_a_gradient_reaches_the_text_and_the_picture_is_the_sampler_s(studio, name):
-    artist = Artist(studio, treatments(Bench(studio, QUICK), CATS)[name])
+    artist = Artist(studio, with_one_setting(Bench(studio, QUICK), CATS)[name])
     encoded = [tensor.requires_grad_() for tensor in artist.encode("a cat")]
     picture = artist.with_gradient(encoded, 5)
     drawn = artist.draw([Shot("a cat", 5)])
@@ -52,7 +51,7 @@ def test_a_gradient_reaches_the_text_and_the_picture_is_the_sampler_s(studio, na
 
 
 def test_a_picture_of_which_one_half_is_drawn_keeps_the_other(studio):
-    artist = Artist(studio, treatments(Bench(studio, QUICK), CATS)["off"])
+    artist = Artist(studio, with_one_setting(Bench(studio, QUICK), CATS)["off"])
     start = artist.latents([Shot("a large cat in the middle", 8)])
     before = artist.from_pictures("a picture", [9], start, 7)
     after = artist.into_half("a picture", [9], start, 1)
