@@ -33,12 +33,14 @@ export default async function (...given) {
   return report;
 }
 
-async function closeDialogs() {
-  // A workflow whose models are missing shows one.
-  for (let round = 0; round < 5 && (await page.locator(DIALOG).count()); round++) {
+// Presses Escape until nothing is left of `what`: a press may come before it listens, or close a tooltip above it.
+async function close(what) {
+  const [rounds, pause] = [800, 500]; // ms; as patient as the page, and over at once where the press is taken
+  for (let round = 0; round < rounds && (await what.count()); round++) {
     await page.keyboard.press("Escape");
-    await page.waitForTimeout(300);
+    await what.first().waitFor({ state: "detached", timeout: pause }).catch(() => {}); // pressed again
   }
+  if (await what.count()) throw new Error("Escape does not close what lies over the graph.");
 }
 
 async function openTemplate(name) {
@@ -55,7 +57,7 @@ async function openTemplate(name) {
     dialogs: [...document.querySelectorAll(selector)].map((element) => element.textContent),
   }), DIALOG);
   await page.screenshot({ path: join(folder, `template_${name}.png`) });
-  await closeDialogs();
+  await close(page.locator(DIALOG));
   return seen;
 }
 
@@ -65,7 +67,7 @@ async function openSaved(workflow) {
     await window.app.loadGraphData(saved);
     return (await window.app.graphToPrompt()).output;
   }, workflow);
-  await closeDialogs();
+  await close(page.locator(DIALOG));
   return prompt;
 }
 
@@ -141,9 +143,7 @@ async function runOnChange() {
   await page.locator(RUN_MODES).first().click();
   await page.getByText(/On Change/).first().click();
   // In newer front ends the menu stays open, and takes the next press on the graph for one that closes it.
-  const menu = page.locator("[data-reka-menu-content]");
-  if (await menu.count()) await page.keyboard.press("Escape");
-  await menu.waitFor({ state: "detached" });
+  await close(page.locator("[data-reka-menu-content]"));
 }
 
 async function openHelp() {
