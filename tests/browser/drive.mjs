@@ -45,10 +45,10 @@ async function close(what) {
 
 async function openTemplate(name) {
   await page.evaluate(() => window.app.extensionManager.command.execute("Comfy.BrowseTemplates"));
-  const dialog = page.locator(DIALOG).last();
-  await dialog.locator("input").first().fill(name);
-  await dialog.locator(`[data-testid="template-workflow-${name}"]`).click();
-  await dialog.waitFor({ state: "hidden" });
+  const template = page.locator(DIALOG).locator(`[data-testid="template-workflow-${name}"]`);
+  await page.locator(DIALOG).last().locator("input").first().fill(name);
+  await template.click();
+  await template.waitFor({ state: "detached" }); // with its dialog; one of missing models may be open already
   await page.waitForFunction(() => window.app.graph.nodes.length > 0);
   await page.waitForTimeout(500); // the view is fitted to the graph
   const seen = await page.evaluate(async (selector) => ({
