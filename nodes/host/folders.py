@@ -15,7 +15,7 @@ from ...saeuron.evaluation.unlearncanvas import SUFFIXES
 from ...saeuron.files import broken_link, resolve_inside
 from ...saeuron.prompts import read_prompts
 from ...saeuron.sae.labels import labels_path
-from ...saeuron.sae.layouts import find_files, is_sae, layout_of_weights
+from ...saeuron.sae.layouts import find_files, is_sae
 from ...saeuron.sae.repositories import where_to_get
 
 SAES = "saes"
@@ -74,17 +74,12 @@ def _further_folders() -> set[str]:
 
 
 def list_saes() -> list[str]:
-    """What `find_sae` finds and can be loaded, a published folder by its own name.
+    """What `find_sae` finds and can be loaded, a published folder by its weights.
 
-    Where its files were put straight into a model folder, the weights stand for them.
+    The host's front end tells of a missing model only where a widget's value is the name of a file. Workflows of
+    earlier versions name the folder, which `find_sae` takes as well.
     """
-    names = set()
-    for name, path in _files(SAES):
-        if layout_of_weights(name.name) and is_sae(path.parent) and name.parent.name:
-            names.add(name.parent.as_posix())
-        elif is_sae(path):
-            names.add(name.as_posix())
-    return sorted(names)
+    return sorted(name.as_posix() for name, path in _files(SAES) if is_sae(path))
 
 
 def list_feature_sets() -> list[str]:

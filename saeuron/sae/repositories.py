@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from .layouts import SDXL_UNBOX, SPARSIFY, Layout
 
+HUB = "https://huggingface.co"
+
 
 class Repository(NamedTuple):
     """Folders of one layout. Which there are is asked of the hub (``python -m saeuron download``)."""
@@ -18,12 +20,33 @@ class Repository(NamedTuple):
     folders: str
     """A regular expression that an SAE's folder there matches."""
 
+    def publishes(self, sae: PurePosixPath) -> bool:
+        """Whether a folder of that name is one of its SAEs."""
+        return bool(re.fullmatch(self.folders, sae.parts[0] if sae.parts else ""))
+
 
 REPOSITORIES = (
     Repository("wendlerc/sdxl-turbo-saes", SDXL_UNBOX, "SDXL-Turbo", r"unet\.[\w.]+_k160_hidden5120_.+"),
     Repository("surokpro2/sdxl-saes", SDXL_UNBOX, "SDXL-Turbo", r"unet\.[\w.]+_k\d+_hidden\d+_.+"),
     Repository("bcywinski/SAeUron", SPARSIFY, "SD 1.5", r".*unet\.up_blocks\.1\.attentions\.[12].*"),
 )
+
+
+def address(repository: str, file: str) -> str:
+    """Where `file` of a repository on the hub is downloaded."""
+    return f"{HUB}/{repository}/resolve/main/{file}"
+
+
+def address_of_sae(weights: str) -> str:
+    """Where the weights of a published SAE are downloaded, `weights` as Load SAE lists them.
+
+    Errors: ValueError if nobody is known to publish it.
+    """
+    path = PurePosixPath(weights)
+    for repository in REPOSITORIES:
+        if path.name == repository.layout.weights and repository.publishes(path.parent):
+            return address(repository.name, weights)
+    raise ValueError(f"Nobody is known to publish {weights}.")
 
 
 def where_to_get(name: str, folder: str) -> str:
@@ -35,7 +58,7 @@ def where_to_get(name: str, folder: str) -> str:
     for repository in REPOSITORIES:
         parts = (repository.layout.config, repository.layout.weights)
         sae = path.parent if path.name in parts else path
-        if re.fullmatch(repository.folders, sae.parts[0] if sae.parts else ""):
+        if repository.publishes(sae):
             files = " and ".join(str(sae / part) for part in parts)
             return (
                 f"It is published in the repository {repository.name} on Hugging Face: put its files {files} into "

@@ -77,20 +77,26 @@ def test_the_list_offers_what_loads_and_nothing_else(folders, saes, tmp_path):
 
     names = listed(folders)
     assert names == [
-        "linked",
-        "nested/saelens",
-        "nested/sparsify",
+        "linked/state_dict.pth",
+        "nested/saelens/sae_weights.safetensors",
+        "nested/sparsify/sae.safetensors",
         "own.SAFETENSORS",
         "state_dict.pth",
-        "unet.up_blocks.0.attentions.1",
-        "upper.up_blocks.0.attentions.0",
+        "unet.up_blocks.0.attentions.1/state_dict.pth",
+        "upper.up_blocks.0.attentions.0/STATE_DICT.PTH",
     ]
     load = node("SaeuronLoadSAE", "load")
     for name in names:
         recorded = name == "own.SAFETENSORS"
-        hookpoint = "up_blocks.0.attentions.1" if name in ("state_dict.pth", "nested/sparsify") else "from file"
+        says_nothing = name in ("state_dict.pth", "nested/sparsify/sae.safetensors")
+        hookpoint = "up_blocks.0.attentions.1" if says_nothing else "from file"
         placement = ("update", "sdxl-turbo") if not recorded else ("from file", "from file")
-        assert load.execute(name, hookpoint, *placement).result[0].identity.d == 16
+        loaded = load.execute(name, hookpoint, *placement).result[0]
+        assert loaded.identity.d == 16
+        folder = name.rpartition("/")[0]
+        if folder:  # what workflows of earlier versions have
+            assert load.execute(folder, hookpoint, *placement).result[0].identity == loaded.identity
+            assert load.fingerprint_inputs(folder) == load.fingerprint_inputs(name)
 
 
 @pytest.mark.parametrize("kind", ["sae", "feature_set", "classifier"])
@@ -230,9 +236,10 @@ def test_an_sae_is_taken_from_the_first_folder_that_has_it(folders, extra):
     for n, folder in zip((32, 48), extra[1:], strict=False):
         write_unbox(folder / "saes" / "unet.mid_block.attentions.0", 16, n, 4)
     if extra[1:]:
-        assert listed(folders) == ["unet.mid_block.attentions.0"]
-        loaded = node("SaeuronLoadSAE", "load").execute("unet.mid_block.attentions.0", *FROM_FILE)
-        assert loaded.result[0].identity.n == 32
+        assert listed(folders) == ["unet.mid_block.attentions.0/state_dict.pth"]
+        for name in ("unet.mid_block.attentions.0", "unet.mid_block.attentions.0/state_dict.pth"):
+            loaded = node("SaeuronLoadSAE", "load").execute(name, *FROM_FILE)
+            assert loaded.result[0].identity.n == 32
 
 
 def test_what_would_not_be_found_is_not_saved(folders, monkeypatch, tmp_path, cats):

@@ -19,7 +19,7 @@ import tomllib
 from saeuron.__main__ import main
 from saeuron.cli.download import saes_in
 from saeuron.sae.files import load_sae
-from saeuron.sae.repositories import where_to_get
+from saeuron.sae.repositories import address_of_sae, where_to_get
 from tools.host.unpack import REPOSITORY
 from tools.sae_files import write_unbox
 
@@ -293,3 +293,11 @@ def test_a_missing_sae_that_somebody_publishes_is_named_with_its_files_and_folde
 
 def test_of_other_saes_nothing_is_claimed():
     assert where_to_get("my-own.safetensors", "models/saes") == "" == where_to_get("", "models/saes")
+
+
+def test_the_weights_of_a_published_sae_have_an_address():
+    weights = "unet.up_blocks.0.attentions.1_k10_hidden5120_auxk256_bs4096_lr0.0001/final/state_dict.pth"
+    assert address_of_sae(weights).endswith(f"/surokpro2/sdxl-saes/resolve/main/{weights}")
+    for name in ("my-own.safetensors", "", weights.replace("state_dict.pth", "config.json")):
+        with pytest.raises(ValueError, match="Nobody is known"):
+            address_of_sae(name)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
+from saeuron.sae.repositories import address, address_of_sae
 from tools.workflows.description import Column, From, Node
 
 from .parts import LOADERS_WIDTH, MODEL, NEGATIVE, PICTURES_WIDTH, VAE, note, picture, prompt, unlearn
 
 TURBO = "sd_xl_turbo_1.0_fp16.safetensors"
-TURBO_URL = f"https://huggingface.co/stabilityai/sdxl-turbo/resolve/main/{TURBO}"
-TURBO_SAE = "unet.up_blocks.0.attentions.1_k10_hidden5120_auxk256_bs4096_lr0.0001/final"
-TURBO_SAE_URL = f"https://huggingface.co/surokpro2/sdxl-saes/resolve/main/{TURBO_SAE}"
-TURBO_SAE_FILES = [
-    (f"{TURBO_SAE}/{name}", f"{TURBO_SAE_URL}/{name}", "saes") for name in ("state_dict.pth", "config.json")
-]
+TURBO_URL = address("stabilityai/sdxl-turbo", TURBO)
+TURBO_SAE = "unet.up_blocks.0.attentions.1_k10_hidden5120_auxk256_bs4096_lr0.0001/final/state_dict.pth"
 
 
 def turbo_sampler(key: str, title: str, model: From) -> Node:
@@ -32,17 +29,24 @@ UNLEARN = [
         "Model, SAE and the concept's features",
         [
             note(
-                "**Before you run it** put two things from Hugging Face in place, then refresh (R):\n\n"
+                "**Before you run it** put three files from Hugging Face in place, then refresh (R):\n\n"
                 f"1. `{TURBO}` from `stabilityai/sdxl-turbo` into `models/checkpoints`.\n"
-                f"2. The folder `{TURBO_SAE.split('/')[0]}` of `surokpro2/sdxl-saes` into `models/saes`, at least its "
-                "`config.json` and `state_dict.pth`; then choose it on Load SAE.\n\n"
+                f"2. `state_dict.pth` and the small `config.json` beside it, from the folder "
+                f"`{TURBO_SAE.rpartition('/')[0]}` of `surokpro2/sdxl-saes`, into the same folder in `models/saes`. "
+                "ComfyUI's list of missing models names the first of the two only. `python -m saeuron download "
+                f"surokpro2/sdxl-saes {TURBO_SAE.rpartition('/')[0]}` in the pack's folder gets both.\n\n"
                 "The feature set lists indices only, so the rule is **gamma**: at 0 the features are switched off, at "
                 "-1 they are turned round. The features are as published and were not checked here; to find features "
                 "yourself see the workflow *compute_feature_set*.",
-                330,
+                390,
             ),
             Node("model", "CheckpointLoaderSimple", {"ckpt_name": TURBO}, models=[(TURBO, TURBO_URL, "checkpoints")]),
-            Node("sae", "SaeuronLoadSAE", {"sae_name": TURBO_SAE}, models=TURBO_SAE_FILES),
+            Node(
+                "sae",
+                "SaeuronLoadSAE",
+                {"sae_name": TURBO_SAE},
+                models=[(TURBO_SAE, address_of_sae(TURBO_SAE), "saes")],
+            ),
             Node("features", "SaeuronLoadFeatureSet", {"feature_set_name": "sdxl-turbo/cats.json"}, room=90),
         ],
         LOADERS_WIDTH,
