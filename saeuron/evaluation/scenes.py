@@ -9,15 +9,15 @@ judge of halves names what is on each half, `NOTHING` among its labels. All meas
 |---|---|
 | UA-scene, the target is gone | `gone` |
 | KEEP, the neighbour is right, on its half | `kept` |
-| OUT, change outside the target's half | `squared_error_outside`, and CLIP similarity of `blank_half`'s pictures |
-| DUAL, likeness to the same seed's picture without the target in the prompt | `metrics.cosine_similarity` |
+| OUT, change outside the target's half | `squared_error_outside`, and `similarity_outside` by CLIP |
+| DUAL, likeness to the same seed's picture without the target in the prompt | `similarity` |
 | SWAP, what stands where the target was | `stands_there` |
 | WHERE, share of the mask on the target's half | `share_on_half` |
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import SaeuronError
 from .halves import NOTHING
+from .metrics import cosine_similarity
 
 OPPOSITE = {"left": "right", "right": "left", "top": "bottom", "bottom": "top"}
 ARRANGEMENTS = (("left", "right"), ("top", "bottom"))
@@ -33,6 +34,9 @@ REPLACEMENT, TARGET, SOMETHING_ELSE = "replacement", "target", "something else"
 SWAPS = (REPLACEMENT, NOTHING, TARGET, SOMETHING_ELSE)
 
 Pixels = NDArray[np.uint8]
+Embed = Callable[[Pixels], ArrayLike]
+"""Pictures uint8 [N, H, W, 3] -> image embeddings [N, d], as CLIP's."""
+
 Seen = Mapping[str, str]
 """Half -> what the judge sees on it."""
 
@@ -109,6 +113,19 @@ def blank_half(pictures: Pixels, scenes: Sequence[Scene]) -> Pixels:
         rest = picture[slices(OPPOSITE[scene.half], *picture.shape[:2])]
         picture[slices(scene.half, *picture.shape[:2])] = rest.mean((0, 1)).round().astype(np.uint8)
     return blank
+
+
+def similarity_outside(edited: Pixels, plain: Pixels, scenes: Sequence[Scene], embed: Embed) -> NDArray[np.float64]:
+    """OUT by CLIP: cosine between the embeddings of both with the target's half blank, float64 [N]; 1: no change."""
+    return similarity(blank_half(edited, scenes), blank_half(plain, scenes), embed)
+
+
+def similarity(edited: Pixels, alone: Pixels, embed: Embed) -> NDArray[np.float64]:
+    """DUAL: cosine between the embeddings of the edited pictures and of `alone`, float64 [N].
+
+    `alone` are un-ablated pictures of the same seeds whose prompts leave the target out.
+    """
+    return cosine_similarity(embed(edited), embed(alone))
 
 
 def share_on_half(masks: ArrayLike, scenes: Sequence[Scene]) -> NDArray[np.float64]:

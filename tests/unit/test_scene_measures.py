@@ -18,11 +18,13 @@ from saeuron.evaluation.scenes import (
     gone,
     kept,
     share_on_half,
+    similarity,
+    similarity_outside,
     squared_error_outside,
     stands_there,
 )
 from tools.evaluation.plan import ALL, FULL, TEST, VALIDATION, own_shots, pair_shots, probes, real_shots, unseen_shots
-from tools.evaluation.scene_plan import scene_prompts
+from tools.evaluation.scene_plan import on_half, scene_prompts
 from tools.miniature.drawings import OBJECTS
 
 LEFT, TOP = Scene("cats", "towers", "left"), Scene("cats", "towers", "top")
@@ -80,6 +82,22 @@ def test_a_blank_half_takes_the_colour_of_the_other_and_hides_what_was_there():
     assert np.array_equal(blank[0, 0, 0], pictures[0, :, 3:].mean((0, 1)).round())
 
 
+def mean_colour(pictures):
+    """Stands for CLIP: an embedding that can be worked out by hand."""
+    return pictures.mean((1, 2))
+
+
+def test_similarity_by_hand():
+    red, blue = np.zeros((2, 1, 4, 6, 3), np.uint8)
+    red[..., 0], blue[..., 2] = 200, 90
+    mixed = np.concatenate([red[:, :, :3], blue[:, :, 3:]], axis=2)
+    assert similarity(red, red, mean_colour) == pytest.approx([1])
+    assert similarity(red, blue, mean_colour) == pytest.approx([0])
+    assert similarity(mixed, red, mean_colour) == pytest.approx([200 / np.hypot(200, 90)])
+    assert similarity_outside(mixed, blue, [LEFT], mean_colour) == pytest.approx([1]), "the left half does not count"
+    assert similarity_outside(mixed, red, [LEFT], mean_colour) == pytest.approx([0])
+
+
 def test_share_on_half_by_hand():
     masks = np.zeros((4, 3, 4))
     masks[0, 0, 0], masks[0, 0, 3] = 3, 1
@@ -125,6 +143,11 @@ def test_a_side_that_is_said_is_the_one_that_is_recorded():
             assert ("on the right" in scene.alone) == scene.target_first
         if scene.arrangement == "stacked":
             assert ("at the bottom" in scene.alone) == scene.target_first
+
+
+def test_an_inpainted_half_is_asked_for_by_its_place():
+    assert on_half("cats", "left", "gray") == "please draw a cat on the left, in gray style"
+    assert on_half("towers", "bottom", "crayon") == "please draw a tower at the bottom, in crayon style"
 
 
 def test_no_noise_serves_two_purposes():

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from saeuron.evaluation.scenes import slices
 from saeuron.shots import Shot
 from tools.pack import pack
 
@@ -53,10 +54,11 @@ class Artist:
         """Runs that begin at `step` from the pictures `start` [b, 4, h, w] with noise on them."""
         return self._continued(prompt, seeds, start, step, None)
 
-    def into_half(self, prompt: str, seeds: Sequence[int], start: Tensor, step: int) -> np.ndarray:
-        """The same, with the left half kept as it is and the right half drawn."""
+    def into_half(self, prompt: str, seeds: Sequence[int], start: Tensor, step: int, half: str = "right") -> np.ndarray:
+        """The same, with `half` drawn and the rest kept as it is: inpainting."""
         mask = torch.zeros(1, 1, SIZE, SIZE)
-        mask[..., SIZE // 2 :] = 1
+        rows, columns = slices(half, SIZE, SIZE)
+        mask[..., rows, columns] = 1
         return self._continued(prompt, seeds, start, step, mask)
 
     def _continued(

@@ -47,6 +47,14 @@ ALONE = {
 }
 """The prompt without the target, for DUAL: where the neighbour's place was said, it still is."""
 
+ON_HALF = {
+    "left": "please draw {0} on the left",
+    "right": "please draw {0} on the right",
+    "top": "please draw {0} at the top",
+    "bottom": "please draw {0} at the bottom",
+}
+"""What is said where one half is inpainted."""
+
 
 @dataclass(frozen=True)
 class ScenePrompt:
@@ -92,3 +100,9 @@ def scene_prompts(target: str, count: int) -> list[ScenePrompt]:
             )
         )
     return found
+
+
+def on_half(label: str, half: str, style: str) -> str:
+    """The prompt for one thing on the half where it belongs."""
+    thing = f"a {word('objects', label)}"
+    return f"{ON_HALF[half].format(thing)}, in {style} style"

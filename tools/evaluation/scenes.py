@@ -1,14 +1,14 @@
 """``python -m tools.evaluation.scenes``: pictures of two things, of which one is removed, into docs/results.
 
 Only scenes count in which the model as it is drew both, each on its own half. What the columns mean is said in
-`saeuron.evaluation.scenes`.
+`saeuron.evaluation.scenes`. It can be stopped and started again.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,23 +18,38 @@ import torch
 from saeuron.evaluation import scenes as measures
 from saeuron.evaluation.benchmark import Concept
 from saeuron.evaluation.halves import HALVES, keep_half
-from saeuron.evaluation.metrics import bootstrap
 from saeuron.shots import Shot
 from tools.host.unpack import REPOSITORY
 from tools.miniature.drawings import OBJECTS
 from tools.miniature.training import import_host
 from tools.pack import pack
 
+from . import scene_report
+from .attack_drawing import Artist
 from .instead import instead_of, phrase
 from .plan import SHORT
-from .report import table
-from .scene_plan import scene_prompts
-from .studio import MINIATURE, SIZE, Studio, add_dtype
+from .scene_plan import ScenePrompt, on_half, scene_prompts
+from .studio import SIZE, Studio, add_dtype
 from .treatment import OFF, Treatment, replace
-from .treatments import BETA, GUIDED_CFG, MULTIPLIER, PHI, Bench, decisive, with_one_setting
+from .treatments import GUIDED_CFG, Bench, decisive, with_one_setting
 
 PLACES = ("sae", "answer", "both")
-BOOTSTRAP_SEED = 0
+COUNT = 12
+
+
+class Inpainting(NamedTuple):
+    """The ceiling: somebody who knows where the target is has its half of the un-edited picture drawn anew."""
+
+    what: str
+    """``replacement`` or ``neighbour``: the one thing that the prompt names, on the half where it belongs."""
+
+    def prompt(self, asked: ScenePrompt, scene: measures.Scene, instead: str) -> str:
+        if self.what == "replacement":
+            return on_half(instead, scene.half, asked.style)
+        return on_half(scene.neighbour, measures.OPPOSITE[scene.half], asked.style)
+
+
+Row = Treatment | Inpainting
 
 
 class Drawn(NamedTuple):
@@ -46,32 +61,77 @@ class Drawn(NamedTuple):
 
 
 class Scenes:
-    """Figures of treatments on the scenes of one target."""
+    """Figures of rows on the scenes of one target."""
 
     def __init__(self, studio: Studio, target: str, count: int) -> None:
-        self._studio, self._asked = studio, scene_prompts(target, count)
+        self._studio, asked = studio, scene_prompts(target, count)
         self.concept, self.instead = Concept("objects", target), instead_of(Concept("objects", target), "neighbour")
-        self._judge = pack("saeuron.evaluation.classifier").Classifier(MINIATURE / "classifiers" / "halves")
-        plain = self._draw(OFF, [prompt.shot for prompt in self._asked])
-        found = [
-            measures.find_scene(seen, prompt.target, prompt.neighbour)
-            for seen, prompt in zip(self._see(plain.pictures), self._asked, strict=True)
+        halves = studio.kept({"halves of": [prompt.shot for prompt in asked]}, lambda: self._halves(asked))
+        self._asked = [prompt for prompt, half in zip(asked, halves, strict=True) if half]
+        self._scenes = [
+            measures.Scene(prompt.target, prompt.neighbour, half)
+            for prompt, half in zip(asked, halves, strict=True)
+            if half
         ]
-        self.places = [place for place, scene in enumerate(found) if scene is not None]
-        self._scenes = [scene for scene in found if scene is not None]
-        self._plain = plain.pictures[self.places]
 
-    def figures(self, treatment: Treatment) -> dict[str, list[Any]]:
-        """One value a scene of each measure."""
-        drawn = self._draw(treatment, treatment.shots([self._asked[place].shot for place in self.places]))
+    def _halves(self, asked: Sequence[ScenePrompt]) -> list[str | None]:
+        """Where the model as it is drew each target; None where it is no scene."""
+        seen = self._see(self._draw(OFF, [prompt.shot for prompt in asked]).pictures)
+        pairs = zip(seen, asked, strict=True)
+        found = [measures.find_scene(each, prompt.target, prompt.neighbour) for each, prompt in pairs]
+        return [scene.half if scene else None for scene in found]
+
+    def describe(self) -> list[dict[str, Any]]:
+        """The scenes as JSON values, in the order of the figures."""
+        return [
+            {**scene._asdict(), "style": prompt.style, **prompt.shot._asdict(), "instead": self.instead}
+            for prompt, scene in zip(self._asked, self._scenes, strict=True)
+        ]
+
+    def figures(self, row: Row) -> dict[str, list[Any]]:
+        """Measure -> one value a scene; None where there is none. What was measured before is kept."""
+        shots = [prompt.shot for prompt in self._asked]
+        own = {**row.key(), "drawn": row.shots(shots)} if isinstance(row, Treatment) else row._asdict()
+        key = {"scenes": shots, "instead": self.instead, **own}
+        found: dict[str, list[Any]] = self._studio.kept(key, lambda: self._measure(row))
+        return found
+
+    def _measure(self, row: Row) -> dict[str, list[Any]]:
+        drawn, scenes, embed = self.draw(row), self._scenes, self._studio.part("embed")
         seen = self._see(drawn.pictures)
+        where = measures.share_on_half(drawn.masks, scenes)
         return {
-            "gone": measures.gone(seen, self._scenes).tolist(),
-            "kept": measures.kept(seen, self._scenes).tolist(),
-            "out": measures.squared_error_outside(drawn.pictures, self._plain, self._scenes).tolist(),
-            "swap": measures.stands_there(seen, self._scenes, [self.instead] * len(self.places)).tolist(),
-            "where": measures.share_on_half(drawn.masks, self._scenes).tolist(),
+            "gone": measures.gone(seen, scenes).tolist(),
+            "kept": measures.kept(seen, scenes).tolist(),
+            "out": measures.squared_error_outside(drawn.pictures, self._plain, scenes).round(5).tolist(),
+            "out_clip": measures.similarity_outside(drawn.pictures, self._plain, scenes, embed).round(4).tolist(),
+            "dual": measures.similarity(drawn.pictures, self._alone, embed).round(4).tolist(),
+            "swap": measures.stands_there(seen, scenes, [self.instead] * len(scenes)).tolist(),
+            "where": [None if np.isnan(share) else round(share, 4) for share in where.tolist()],
         }
+
+    @cached_property
+    def _plain(self) -> np.ndarray:
+        return self.draw(OFF).pictures
+
+    @cached_property
+    def _alone(self) -> np.ndarray:
+        return self._draw(OFF, [Shot(prompt.alone, prompt.shot.seed) for prompt in self._asked]).pictures
+
+    def draw(self, row: Row) -> Drawn:
+        """The scenes with a row's treatment: the same pictures as its figures are of."""
+        if isinstance(row, Inpainting):
+            return Drawn(self._inpainted(row), np.zeros((len(self._scenes), SIZE, SIZE), np.float32))
+        return self._draw(row, row.shots([prompt.shot for prompt in self._asked]))
+
+    def _inpainted(self, row: Inpainting) -> np.ndarray:
+        artist = Artist(self._studio, OFF)
+        start = artist.latents([prompt.shot for prompt in self._asked])
+        pictures = [
+            artist.into_half(row.prompt(asked, scene, self.instead), [asked.shot.seed], latents[None], 0, scene.half)
+            for asked, scene, latents in zip(self._asked, self._scenes, start, strict=True)
+        ]
+        return np.concatenate(pictures)
 
     def _draw(self, treatment: Treatment, shots: Sequence[Shot]) -> Drawn:
         model, clip, vae = self._studio.part("miniature")
@@ -84,82 +144,67 @@ class Scenes:
             pictures[places] = pack("nodes.host.pictures").to_pixels(vae.decode(latents))
             if replacements:
                 masks[places] = pack("nodes.host.replacement_masks").united_masks(replacements, latents)
+        self._studio.drawn += len(shots)
         return Drawn(pictures, masks)
 
     def _see(self, pictures: np.ndarray) -> list[dict[str, str]]:
-        by_half = {half: self._judge.classify(keep_half(pictures, half)) for half in HALVES}
+        judge = self._studio.part("halves")
+        by_half = {half: judge.classify(keep_half(pictures, half)) for half in HALVES}
         return [{half: by_half[half][number] for half in HALVES} for number in range(len(pictures))]
 
 
-def treatments(bench: Bench, scenes: Scenes) -> dict[str, Treatment]:
-    """`with_one_setting`, with every place of replacing, and the model as it is with guidance."""
+def rows_of(bench: Bench, scenes: Scenes) -> dict[str, Row]:
+    """`with_one_setting`, with every place of replacing, the model as it is with guidance, and the ceiling."""
     concept = scenes.concept
     feature_set = bench.studio.feature_set(concept.name, decisive(concept))
     texts = phrase(concept), phrase(Concept("objects", scenes.instead))
     places = {f"replace, place {place}": Treatment((replace(feature_set, *texts, place),)) for place in PLACES}
-    rows: dict[str, Treatment] = {}
+    rows: dict[str, Row] = {}
     for name, treatment in with_one_setting(bench, concept).items():
         rows |= places if name == "replace" else {name: treatment}
-    return rows | {f"off, cfg {GUIDED_CFG:g}": Treatment(cfg=GUIDED_CFG)}
+    rows[f"off, cfg {GUIDED_CFG:g}"] = Treatment(cfg=GUIDED_CFG)
+    return rows | {f"inpainting, {what}": Inpainting(what) for what in ("replacement", "neighbour")}
+
+
+def run(
+    work: Path, output: Path, dtype: str, count: int, objects: Sequence[str], only: Sequence[str] | None = None
+) -> None:
+    """Write scenes.json, .md, .png and .webp into `output`; `only`: these rows."""
+    studio = Studio(work / "seen", SHORT, dtype, clock=0)
+    bench = Bench(studio, SHORT)
+    values: dict[str, dict[str, list[Any]]] = {}
+    found: list[dict[str, Any]] = []
+    with torch.inference_mode():
+        for target in objects:
+            scenes = Scenes(studio, target, count)
+            described = scenes.describe()
+            for name, row in rows_of(bench, scenes).items() if described else ():
+                if only is None or name in only:
+                    for measure, several in scenes.figures(row).items():
+                        values.setdefault(name, {}).setdefault(measure, []).extend(several)
+            found += described
+            print(f"{target}: {len(described)} of {count} scenes", flush=True)
+        document = scene_report.document(dtype, count * len(objects), found, values)
+        scene_report.write(output, document)
+        shown = {}
+        for cell in scene_report.cells(document):
+            scenes = Scenes(studio, cell.target, count)
+            rows = rows_of(bench, scenes)
+            shown[cell] = {n: scenes.draw(rows[n]).pictures for n in scene_report.SHOWN_ROWS if n in values}
+        scene_report.write_pictures(output, shown)
+    print(f"drew {studio.drawn} pictures; wrote {output}/scenes.json, .md, .png and .webp", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="tools.evaluation.scenes", description=__doc__)
-    parser.add_argument("--count", type=int, default=12, help="scenes asked for, of each object")
+    parser.add_argument("--count", type=int, default=COUNT, help="scenes asked for, of each object")
     parser.add_argument("--objects", nargs="+", choices=list(OBJECTS), default=list(OBJECTS))
+    parser.add_argument("--work", type=Path, default=REPOSITORY / "output" / "evaluation")
     parser.add_argument("--output", type=Path, default=REPOSITORY / "docs" / "results")
     add_dtype(parser)
     arguments = parser.parse_args()
     import_host()
-    bench = Bench(Studio(REPOSITORY / "output" / "evaluation" / "seen", SHORT, arguments.dtype, clock=0), SHORT)
-    values: dict[str, dict[str, list[Any]]] = {}
-    asked = 0
-    with torch.inference_mode():
-        for target in arguments.objects:
-            scenes = Scenes(bench.studio, target, arguments.count)
-            asked += arguments.count
-            for name, treatment in treatments(bench, scenes).items() if scenes.places else ():
-                for measure, several in scenes.figures(treatment).items():
-                    values.setdefault(name, {}).setdefault(measure, []).extend(several)
-            print(f"{target}: {len(scenes.places)} of {arguments.count}", flush=True)
-    write(arguments.output, values, asked, arguments.dtype)
-
-
-def write(folder: Path, values: dict[str, dict[str, list[Any]]], asked: int, dtype: str) -> None:
-    rows, summary = [], {}
-    for name, own in values.items():
-        where = [share for share in own["where"] if share == share]
-        gone, kept = (bootstrap(np.array(own[key], float), seed=BOOTSTRAP_SEED) for key in ("gone", "kept"))
-        swaps = measures.count(own["swap"])
-        summary[name] = {
-            "gone": gone._asdict(),
-            "kept": kept._asdict(),
-            "out": float(np.mean(own["out"])),
-            "swaps": swaps,
-            "where": float(np.mean(where)) if where else None,
-            "acted": len(where),
-        }
-        shown = [f"{share:.0%}" for share in swaps.values()]
-        place = f"{np.mean(where):.0%} of {len(where)}" if where else ""
-        rows.append([name, _interval(gone), _interval(kept), f"{np.mean(own['out']):.4f}", *shown, place])
-    count = len(next(iter(values.values()))["gone"])
-    header = ["Treatment", "Target gone", "Neighbour kept", "Change outside", *measures.SWAPS, "Mask on its half"]
-    text = (
-        f"# Pictures of two things\n\nWritten by `python -m tools.evaluation.scenes`. Of {asked} held-out prompts for "
-        f"two things, {count} were drawn with both, each on its own half; only these count. The columns after *Change "
-        "outside* say what stands where the target was. 95 % intervals by bootstrap. "
-        f"`exact`, `saeuron-code` and the random features have the multiplier {MULTIPLIER:g}, CASteer beta "
-        f"{BETA:g} and NAG phi {PHI:g}.\n\n"
-        f"{table(header, rows)}\n"
-    )
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "scenes.md").write_text(text, encoding="utf-8")
-    document = {"asked": asked, "scenes": count, "dtype": dtype, "rows": summary}
-    (folder / "scenes.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-
-
-def _interval(found: Any) -> str:
-    return f"{found.mean:.0%} ({found.low:.0%} to {found.high:.0%})"
+    run(arguments.work, arguments.output, arguments.dtype, arguments.count, arguments.objects)
 
 
 if __name__ == "__main__":

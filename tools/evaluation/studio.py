@@ -168,6 +168,7 @@ class Studio:
             "embed": _load_embedder,
             "objects": lambda: _load_classifier("objects"),
             "styles": lambda: _load_classifier("styles"),
+            "halves": lambda: _load_classifier("halves"),
         }
 
 

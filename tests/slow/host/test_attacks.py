@@ -10,12 +10,15 @@ import pytest
 import torch
 
 from saeuron.evaluation.benchmark import Concept
+from saeuron.evaluation.halves import HALVES
+from saeuron.evaluation.scenes import OPPOSITE, slices
 from saeuron.shots import Shot
 from tools.evaluation.__main__ import run_attacks
 from tools.evaluation.attack_drawing import Artist, SoftJudge
 from tools.evaluation.attack_plan import ATTACKS, TINY
 from tools.evaluation.plan import QUICK
 from tools.evaluation.studio import Studio
+from tools.evaluation.treatment import OFF
 from tools.evaluation.treatments import Bench, with_one_setting
 from tools.pack import pack
 
@@ -57,6 +60,17 @@ def test_a_picture_of_which_one_half_is_drawn_keeps_the_other(studio):
     after = artist.into_half("a picture", [9], start, 1)
     changed = np.abs(after.astype(int) - before).mean((0, 1, 3))
     assert changed[: 192 // 2 - 16].mean() < 0.2 * changed[192 // 2 + 16 :].mean()
+
+
+@pytest.mark.parametrize("half", HALVES)
+def test_inpainting_draws_the_half_that_is_asked_for_and_no_other(studio, half):
+    artist = Artist(studio, OFF)
+    start = artist.latents([Shot("a cat in gray style", 8)])
+    before = artist.from_pictures("a picture", [9], start, 7)[0].astype(int)
+    after = artist.into_half("a dog in gray style", [9], start, 0, half)[0]
+    changed = np.abs(after - before).mean(2)
+    drawn, kept = changed[slices(half, 192, 192)], changed[slices(OPPOSITE[half], 192, 192)]
+    assert kept.mean() < 0.2 * drawn.mean()
 
 
 def test_the_whole_path(tmp_path):
