@@ -36,7 +36,9 @@ def add_commands(commands: Any) -> None:
     convert = add_command(commands, "convert", _convert, "Write any readable SAE as a file of ours, or for others.")
     convert.add_argument("sae", type=Path)
     convert.add_argument("output", type=Path, help="a .safetensors file; a folder with another layout than ours")
-    convert.add_argument("--layout", choices=("ours", *WRITERS), default="ours", help="others say less of its place")
+    convert.add_argument(
+        "--layout", choices=("ours", *WRITERS), default="ours", help="others' own readers learn less of its place"
+    )
     convert.add_argument("--dtype", choices=("float32", "float16", "bfloat16"), default="float32")
     add_placement(convert)
 
@@ -78,7 +80,7 @@ def _convert(arguments: Namespace) -> Result:
     loaded = load_sae(arguments.sae, placement_of(arguments))
     identity = loaded.identity
     if arguments.layout != "ours":
-        WRITERS[arguments.layout](arguments.output, loaded.sae, loaded.placement)
+        WRITERS[arguments.layout](arguments.output, loaded.sae, loaded.placement, loaded.figures)
         text = f"{identity.describe()}, written to {arguments.output} as {arguments.layout} does"
         return Result({"output": str(arguments.output), "layout": arguments.layout, "sae": identity.as_dict()}, text)
     save_sae(arguments.output, loaded.sae, loaded.placement, getattr(torch, arguments.dtype), loaded.figures)

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from ..errors import SaeuronError
 from ..files import format_safetensors, sha256_of, write_atomically
-from .figures import FIELD, SAEFigures
-from .formats import PLACE_FIELDS, VERSION, Placement, SAEWeights, expect_shape, read_weights
+from .figures import SAEFigures
+from .formats import VERSION, Placement, SAEWeights, expect_shape, read_weights
 from .layouts import FORMAT
+from .metadata import PLACE_FIELDS, metadata_of
 from .model import JUMPRELU, KINDS, TOPK, SAEIdentity, SparseAutoencoder
 
 
@@ -83,21 +84,9 @@ def save_sae(
 
     `figures`: what it had on the model that it was trained on. The same SAE gives the same bytes.
     """
-    metadata = {
-        "format": FORMAT,
-        "version": "1.0" if sae.activation == TOPK else VERSION,
-        "base_model": placement.base_model,
-        "hookpoint": placement.hookpoint,
-        "kind": placement.kind,
-        "k": str(sae.k),
-    }
-    if sae.activation != TOPK:
-        metadata["activation"] = sae.activation
+    version = "1.0" if sae.activation == TOPK else VERSION
+    metadata = {"format": FORMAT, "version": version} | metadata_of(sae, placement, figures)
     tensors = {name: tensor.to(dtype).contiguous().cpu() for name, tensor in sae.state_dict().items()}
-    if placement.assumed:
-        metadata["assumed"] = " ".join(placement.assumed)
-    if figures is not None:
-        metadata[FIELD] = figures.as_text()
     write_atomically(path, format_safetensors(tensors, metadata))
 
 

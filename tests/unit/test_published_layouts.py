@@ -10,8 +10,8 @@ from torch import Tensor
 
 from saeuron.errors import SaeuronError
 from saeuron.sae.files import load_sae, save_sae
-from saeuron.sae.formats import WRITERS, Placement
-from saeuron.sae.model import ACTIVATIONS, JUMPRELU, SparseAutoencoder
+from saeuron.sae.formats import Placement
+from saeuron.sae.model import SparseAutoencoder
 from tools.sae_files import write_dictionary_learning, write_saelens, write_sparsify, write_unbox
 
 D, N, K = 8, 40, 5
@@ -99,41 +99,6 @@ def test_batchtopk_by_token_and_g_sae_by_choice(tmp_path) -> None:
 
 
 PLACE_FIELDS = ("sdxl-turbo", "up_blocks.0.attentions.1", "update")
-
-
-def random(activation: str) -> SparseAutoencoder:
-    torch.manual_seed(1)
-    sae = SparseAutoencoder(D, N, K, activation=activation)
-    sae.load_state_dict({name: torch.randn_like(value) for name, value in sae.state_dict().items()})
-    if activation == JUMPRELU:
-        sae.threshold.data.abs_()
-    return sae.requires_grad_(False)
-
-
-@pytest.mark.parametrize("layout", WRITERS)
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_round_trips(tmp_path, layout: str, activation: str) -> None:
-    sae = random(activation)
-    if activation == "sigmoid" or (activation == JUMPRELU and layout != "saelens"):
-        with pytest.raises(SaeuronError, match="layout"):
-            WRITERS[layout](tmp_path / "sae", sae, PLACE)
-        assert not list(tmp_path.rglob("*.*"))
-        return
-    WRITERS[layout](tmp_path / "sae", sae, PLACE)
-    check(load_sae(tmp_path / "sae", PLACE).sae, dense(sae, tokens()), sae.decode(sae.encode(tokens())).double())
-
-
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_our_own_format_keeps_it_exactly_and_topk_is_readable_by_older_packs(tmp_path, activation: str) -> None:
-    from safetensors import safe_open
-
-    sae = random(activation)
-    save_sae(tmp_path / "sae.safetensors", sae, PLACE)
-    with safe_open(tmp_path / "sae.safetensors", "pt") as opened:
-        assert opened.metadata()["version"] == ("1.0" if activation == "topk" else "2.0")
-    loaded = load_sae(tmp_path / "sae.safetensors")
-    assert loaded.identity.activation == activation
-    assert torch.equal(dense(loaded.sae, tokens()), dense(sae, tokens()))
 
 
 @pytest.mark.parametrize(

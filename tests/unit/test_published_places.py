@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 import pytest
 
@@ -18,17 +19,24 @@ PLACE = Placement(*PLACE_FIELDS)
 
 
 @pytest.mark.parametrize("layout", WRITERS)
-def test_what_a_layout_has_a_field_for_is_written_and_read(tmp_path, layout: str) -> None:
+def test_where_it_belongs_is_written_and_read(tmp_path, layout: str) -> None:
+    place = ("sd15", "up_blocks.1.attentions.1", "output")  # which is assumed of no layout
+    WRITERS[layout](tmp_path / "sae", random_sae(D, N, K, 1), Placement(*place))
+    identity = load_sae(tmp_path / "sae").identity
+    assert (identity.base_model, identity.hookpoint, identity.kind) == place
+    with pytest.raises(SaeuronError, match=r"records hookpoint 'up_blocks\.1\.attentions\.1'"):
+        load_sae(tmp_path / "sae", Placement("sd15", "mid_block.attentions.0", "output"))
+
+
+@pytest.mark.parametrize(("layout", "known"), [("sparsify", {"hookpoint"}), ("saelens", {"hookpoint", "base_model"})])
+def test_what_a_layout_has_a_field_for_others_can_read(tmp_path, layout: str, known: set[str]) -> None:
     WRITERS[layout](tmp_path / "sae", random_sae(D, N, K, 1), PLACE)
-    if layout == "sdxl-unbox":  # which has none
-        with pytest.raises(SaeuronError, match="does not say which hookpoint"):
-            load_sae(tmp_path / "sae")
-        return
-    missing = Placement(kind="update") if layout == "saelens" else Placement("sdxl-turbo", kind="update")
-    identity = load_sae(tmp_path / "sae", missing).identity
-    assert (identity.base_model, identity.hookpoint, identity.kind) == PLACE_FIELDS
-    with pytest.raises(SaeuronError, match=r"records hookpoint 'up_blocks\.0\.attentions\.1'"):
-        load_sae(tmp_path / "sae", Placement("sdxl-turbo", "mid_block.attentions.0", "update"))
+    config = json.loads((tmp_path / "sae" / "cfg.json").read_text())
+    del (config["metadata"] if layout == "saelens" else config)["saeuron"]
+    (tmp_path / "sae" / "cfg.json").write_text(json.dumps(config))
+    said = asdict(PLACE) | {"activation": "", "assumed": ()}
+    loaded = load_sae(tmp_path / "sae", Placement(**{name: "" if name in known else said[name] for name in said}))
+    assert loaded.placement == PLACE
 
 
 def test_what_is_assumed_is_not_written_as_if_the_file_had_said_it(tmp_path) -> None:
@@ -36,10 +44,12 @@ def test_what_is_assumed_is_not_written_as_if_the_file_had_said_it(tmp_path) -> 
     loaded = load_sae(tmp_path / "sae", Placement(hookpoint=PLACE.hookpoint))
     WRITERS["saelens"](tmp_path / "lens", loaded.sae, loaded.placement)
     about = json.loads((tmp_path / "lens" / "cfg.json").read_text())["metadata"]
-    assert about.keys() == {"sae_lens_training_version", "hook_name"}
+    assert about.keys() == {"sae_lens_training_version", "hook_name", "saeuron"}
     own = tmp_path / "own.safetensors"
     save_sae(own, loaded.sae, loaded.placement)
-    for path, given in ((tmp_path / "sae", Placement(hookpoint=PLACE.hookpoint)), (own, None)):
+    for path, given in (
+        (tmp_path / "sae", Placement(hookpoint=PLACE.hookpoint)), (own, None), (tmp_path / "lens", None)
+    ):  # fmt: skip
         again = load_sae(path, given)
         assert again.assumed == ("base_model", "kind")
         assert (again.identity.base_model, again.identity.kind) == ("sdxl-turbo", "update")

@@ -13,6 +13,8 @@ import torch
 from ...errors import SaeuronError
 from ...files import read_safetensors, write_atomically
 from ..base_models import base_model_denoted_by
+from ..figures import SAEFigures
+from ..metadata import FIELD, metadata_of
 from ..model import JUMPRELU, SIGMOID, TOPK, SparseAutoencoder
 from ..weights import Placement, SAEWeights, expect_shape, place_of, positive, refuse_other_models, take
 
@@ -86,8 +88,8 @@ def read(config: Mapping[str, Any], file: Path) -> SAEWeights:
     )
 
 
-def write(folder: Path, sae: SparseAutoencoder, placement: Placement) -> None:
-    """Base model and hookpoint of `placement` go into the metadata, kind has no field there.
+def write(folder: Path, sae: SparseAutoencoder, placement: Placement, figures: SAEFigures | None = None) -> None:
+    """Base model and hookpoint of `placement` go into the metadata as SAELens calls them, and all of it as we do.
 
     Errors: `SaeuronError` if the layout can't say what `sae` is.
     """
@@ -111,7 +113,12 @@ def write(folder: Path, sae: SparseAutoencoder, placement: Placement) -> None:
         "apply_b_dec_to_input": False,
         "normalize_activations": "none",
         "reshape_activations": "none",
-        "metadata": {"sae_lens_training_version": None, **_whereabouts(placement)},
+        # What else is here SAELens also keeps when it writes the SAE anew; elsewhere in the config it would not.
+        "metadata": {
+            "sae_lens_training_version": None,
+            **_whereabouts(placement),
+            FIELD: metadata_of(sae, placement, figures),
+        },
     }
     if sae.activation == TOPK:
         config |= {"k": sae.k, "rescale_acts_by_decoder_norm": False}

@@ -12,6 +12,8 @@ import torch
 
 from ...errors import SaeuronError
 from ...files import read_pickle, write_atomically
+from ..figures import SAEFigures
+from ..metadata import FIELD, metadata_of
 from ..model import TOPK, SparseAutoencoder
 from ..weights import (
     Placement,
@@ -25,7 +27,7 @@ from ..weights import (
 )
 
 # Options of the trainer that leave what a code means as it is, whatever their value.
-_OPTIONS = {"n_dirs_local", "d_model", "k", "auxk", "auxk_coef", "dead_steps_threshold"}
+_OPTIONS = {"n_dirs_local", "d_model", "k", "auxk", "auxk_coef", "dead_steps_threshold", FIELD}
 
 
 def read(config: Mapping[str, Any], file: Path) -> SAEWeights:
@@ -56,8 +58,10 @@ def read(config: Mapping[str, Any], file: Path) -> SAEWeights:
     )
 
 
-def write(folder: Path, sae: SparseAutoencoder, _: Placement) -> None:
-    """The layout has no field for where `sae` belongs; name the folder after its hookpoint, as others do.
+def write(folder: Path, sae: SparseAutoencoder, placement: Placement, figures: SAEFigures | None = None) -> None:
+    """The layout itself has no field for where `sae` belongs; name the folder after its hookpoint, as others do.
+
+    The encoder's bias is rounded to float32 before and after the pre-encoder bias is taken out of it.
 
     Errors: `SaeuronError` if the layout can't say what `sae` is.
     """
@@ -75,7 +79,8 @@ def write(folder: Path, sae: SparseAutoencoder, _: Placement) -> None:
     }
     written = BytesIO()
     torch.save({"state_dict": state}, written)
-    config = {"n_dirs_local": sae.n, "d_model": sae.d, "k": sae.k, "auxk": None, "dead_steps_threshold": None}
+    config: dict[str, Any] = {"n_dirs_local": sae.n, "d_model": sae.d, "k": sae.k}
+    config |= {"auxk": None, "dead_steps_threshold": None, FIELD: metadata_of(sae, placement, figures)}
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / "state_dict.pth", written.getvalue())
     write_atomically(folder / "config.json", json.dumps(config).encode())

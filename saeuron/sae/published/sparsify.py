@@ -9,6 +9,8 @@ from typing import Any
 
 from ...errors import SaeuronError
 from ...files import read_safetensors, write_atomically
+from ..figures import SAEFigures
+from ..metadata import FIELD, metadata_of
 from ..model import SIGMOID, TOPK, SparseAutoencoder
 from ..weights import (
     Placement,
@@ -33,6 +35,7 @@ _OPTIONS = {
     "multi_topk",
     "normalize_decoder",
     "hookpoint",
+    FIELD,
 }
 
 
@@ -62,8 +65,10 @@ def read(config: Mapping[str, Any], file: Path) -> SAEWeights:
     )
 
 
-def write(folder: Path, sae: SparseAutoencoder, placement: Placement) -> None:
+def write(folder: Path, sae: SparseAutoencoder, placement: Placement, figures: SAEFigures | None = None) -> None:
     """Of `placement` the layout has a field for the hookpoint alone, which sparsify itself passes over.
+
+    The encoder's bias is rounded to float32 before and after the pre-encoder bias is taken out of it.
 
     Errors: `SaeuronError` if the layout can't say what `sae` is.
     """
@@ -80,7 +85,8 @@ def write(folder: Path, sae: SparseAutoencoder, placement: Placement) -> None:
         "W_dec": weights["decoder.weight"],
         "b_dec": decoder_bias,
     }
-    config = {"activation": "topk", "num_latents": sae.n, "k": sae.k, "d_in": sae.d, "normalize_decoder": False}
+    config: dict[str, Any] = {"activation": "topk", "num_latents": sae.n, "k": sae.k, "d_in": sae.d}
+    config |= {"normalize_decoder": False, FIELD: metadata_of(sae, placement, figures)}
     if placement.hookpoint:
         config["hookpoint"] = f"unet.{placement.hookpoint}"
     folder.mkdir(parents=True, exist_ok=True)
