@@ -29,11 +29,11 @@ from ..saeuron.figures.tables import with_note
 from ..saeuron.sae.base_models import find_base_model
 from ..saeuron.shots import shots_of
 from .host.collecting import collect
-from .host.encoding import check_clip
+from .host.encoding import check_clip, text_of
 from .host.folders import own_feature_set, read_other_prompts
 from .host.inputs import SamplingSettings
 from .host.model import add_replacement
-from .host.replacing import ReplacementPatch, text_of
+from .host.replacing import ReplacementPatch
 from .host.runs import Preview, node_id_of, send_text, show_text
 from .host.searching import FORGETTING, also_found_as
 from .host.sockets import CATEGORY, FEATURE_SET, SAE, HostedSAE

@@ -10,8 +10,9 @@ from torch import Tensor
 from ..saeuron.edits.replace import FARTHEST, ON_POSITIVE, STRONGEST, Replacement
 from ..saeuron.features.feature_set import FeatureSet
 from ..saeuron.figures.tables import with_note
+from .host.encoding import text_of
 from .host.model import add_replacement
-from .host.replacing import ReplacementPatch, text_of
+from .host.replacing import ReplacementPatch
 from .host.runs import Preview, node_id_of, show_text
 from .host.searching import FORGETTING, also_found_as
 from .host.sockets import CATEGORY, FEATURE_SET, SAE, HostedSAE, region_of

@@ -23,6 +23,23 @@ def check_clip(clip: Any) -> None:
         raise SaeuronError("The CLIP input holds nothing; connect the CLIP of a checkpoint that has a text encoder.")
 
 
+def text_of(conditioning: Any, name: str, model: Any) -> Tensor:
+    """The encoded text [1, s, c] of a CONDITIONING that is a single prompt, for `model`, the host's MODEL.
+
+    Errors: `SaeuronError` for several prompts, and for a text of another width than the model reads.
+    """
+    prompts = sum(len(text) for text, _ in conditioning)
+    if prompts != 1:
+        raise SaeuronError(f"The input {name} holds {prompts} prompts; connect a CLIP Text Encode with one short text.")
+    text: Tensor = conditioning[0][0]
+    if text.shape[-1] != (width := model.model.model_config.unet_config["context_dim"]):
+        raise SaeuronError(
+            f"The text at the input {name} is {text.shape[-1]} wide, but the MODEL reads texts of {width}: it was "
+            "encoded for another kind of model. Use the CLIP that belongs to this MODEL."
+        )
+    return text
+
+
 class EncodedPrompts:
     """The CONDITIONING of prompts, as CLIPTextEncode makes it, on the CPU."""
 

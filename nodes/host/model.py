@@ -17,8 +17,10 @@ from ...saeuron.sae.model import SparseCodes, read_tokens
 from .call import TAG, read_call
 from .hook import Hook, acting, hooked
 from .layers import with_layer_patches
+from .look_first import LookFirst, hold_outside
 from .replacing import ReplacementPatch, ReplacingCall, Stop, report_replacement
 from .runs import (
+    Note,
     Preview,
     Report,
     Run,
@@ -123,14 +125,15 @@ def _with(model: Any, everything: Attached) -> Any:
         if patch.preview is not None
     ]
     reports += [partial(report_replacement, patch) for patch in everything.replacements]
-    for kind, wrapper in (
-        (WrappersMP.APPLY_MODEL, _EditedUNet(everything)),
-        (WrappersMP.OUTER_SAMPLE, WatchedRun(reports)),
-        (WrappersMP.SAMPLER_SAMPLE, tag_conditionings),
-        (WrappersMP.PREDICT_NOISE, note_step),
+    for kind, wrappers in (
+        (WrappersMP.APPLY_MODEL, (_EditedUNet(everything),)),
+        (WrappersMP.OUTER_SAMPLE, (WatchedRun(reports), LookFirst(everything.replacements))),
+        (WrappersMP.SAMPLER_SAMPLE, (tag_conditionings,)),
+        (WrappersMP.PREDICT_NOISE, (note_step, hold_outside)),
     ):
         patched.remove_wrappers_with_key(kind, KEY)
-        patched.add_wrapper_with_key(kind, KEY, wrapper)
+        for wrapper in wrappers:
+            patched.add_wrapper_with_key(kind, KEY, wrapper)
     return patched
 
 
@@ -165,8 +168,8 @@ class _EditedUNet:
             # In every call, also where no gate is open: to torch.compile other patches are another graph.
             arguments["transformer_options"] = with_layer_patches(options)
 
-        def attempt() -> tuple[Any, list[Callable[[], None]]]:
-            notes: list[Callable[[], None]] = []  # what is to be noted if the call comes to its end
+        def attempt() -> tuple[Any, list[Note]]:
+            notes: list[Note] = []
             hooks: list[tuple[str, Hook]] = [
                 (patches[0].site.module, partial(_edit, patches, place, call, run, notes))
                 for place, patches in self._places.items()
@@ -184,8 +187,11 @@ class _EditedUNet:
         if replacing.opened:
             replacing.settle()
             result, notes = attempt()
-        for note in notes:
-            note()
+        if run is not None:
+            run.note(notes)
+        else:
+            for note in notes:
+                note()
         return result
 
 
@@ -203,7 +209,7 @@ def _edit(
     place: Hashable,
     call: Call,
     run: Run | None,
-    notes: list[Callable[[], None]],
+    notes: list[Note],
     block_input: Tensor,
     block_output: Tensor,
 ) -> Tensor:
@@ -233,7 +239,7 @@ def _given(block_input: Tensor, _block_output: Tensor) -> Tensor:
 def _record(
     recorder: Recorder | TokenRecorder,
     call: Call,
-    notes: list[Callable[[], None]],
+    notes: list[Note],
     block_input: Tensor,
     block_output: Tensor,
 ) -> Tensor:

@@ -63,19 +63,24 @@ def united_masks(patches: Sequence[ReplacementPatch], latents: Tensor) -> Tensor
             "These latents are not what a sampler gave with this MODEL. Connect the sampler's own LATENT, before "
             "anything else is done to it, and the MODEL that this sampler uses."
         )
+    return unite([own[key] for own in runs], latents, PIXELS)
+
+
+def unite(masks: Sequence[Masks], latents: Tensor, scale: int = 1) -> Tensor:
+    """Where any of `masks` has weights on each picture: float32 [B, scale h, scale w] for `latents` [B, 4, h, w]."""
     pictures, _, height, width = latents.shape
-    united = torch.zeros(pictures, height * PIXELS, width * PIXELS)
-    for own in runs:
-        for part, weights in own[key].items():
+    united = torch.zeros(pictures, height * scale, width * scale)
+    for own in masks:
+        for part, weights in own.items():
             if weights is not None:
-                _unite(united[part.picture], part, weights)
+                _unite(united[part.picture], part, weights.cpu(), scale)
     return united
 
 
-def _unite(mask: Tensor, part: Part, weights: Tensor) -> None:
+def _unite(mask: Tensor, part: Part, weights: Tensor, scale: int) -> None:
     """Put `weights` where `part` belongs in its picture's `mask` [H, W], in place."""
     if part.area is not None:
-        top, left, height, width = (PIXELS * side for side in part.area[:4])
+        top, left, height, width = (scale * side for side in part.area[:4])
         mask = mask[top : top + height, left : left + width]
     torch.maximum(mask, resize(weights[None], *mask.shape)[0], out=mask)
 

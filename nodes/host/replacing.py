@@ -19,19 +19,22 @@ from ...saeuron.edits.call import POSITIVE, Area, Call
 from ...saeuron.edits.cross_attention import KeysValues, attention_difference, keys_values
 from ...saeuron.edits.masks import resize
 from ...saeuron.edits.replace import (
+    Detection,
     Replacement,
     Touched,
     answer_map,
     answer_size,
     detect,
     replace_tokens,
+    seen_tokens,
     token_mask,
     touched_tokens,
 )
 from ...saeuron.edits.where import row_weights
 from ...saeuron.errors import SaeuronError
+from ...saeuron.features.detector import marked_share
 from ...saeuron.figures.tables import replaced_table
-from ...saeuron.sae.model import read_tokens
+from ...saeuron.sae.model import SparseCodes, read_tokens
 from .hook import Hook
 from .layers import layers_of
 from .replacement_masks import keep_masks
@@ -54,23 +57,6 @@ class ReplacementPatch:
     # Packs copy the options that patches travel in; a run keeps what it found under the patch itself.
     def __deepcopy__(self, _: Any) -> ReplacementPatch:
         return self
-
-
-def text_of(conditioning: Any, name: str, model: Any) -> Tensor:
-    """The encoded text [1, s, c] of a CONDITIONING that is a single prompt, for `model`, the host's MODEL.
-
-    Errors: `SaeuronError` for several prompts, and for a text of another width than the model reads.
-    """
-    prompts = sum(len(text) for text, _ in conditioning)
-    if prompts != 1:
-        raise SaeuronError(f"The input {name} holds {prompts} prompts; connect a CLIP Text Encode with one short text.")
-    text: Tensor = conditioning[0][0]
-    if text.shape[-1] != (width := model.model.model_config.unet_config["context_dim"]):
-        raise SaeuronError(
-            f"The text at the input {name} is {text.shape[-1]} wide, but the MODEL reads texts of {width}: it was "
-            "encoded for another kind of model. Use the CLIP that belongs to this MODEL."
-        )
-    return text
 
 
 class Part(NamedTuple):
@@ -163,21 +149,25 @@ class ReplacingCall:
         if patch in self._waiting:
             self._waiting.discard(patch)
             is_open = self._decide(patch, self._undecided(patch), block_input, block_output)
-            self.opened |= is_open and patch.replacement.when.acts_at(self._call.sigma)
+            self.opened |= is_open and self._acts_now(patch)
             if self.opened and not self._waiting:
                 raise Stop
+        elif self._looks(patch):
+            self._see(patch, block_input, block_output)
         return block_output
+
+    def _looks(self, patch: ReplacementPatch) -> bool:
+        return self._run is not None and self._run.looking and patch.replacement.look_first
+
+    def _acts_now(self, patch: ReplacementPatch) -> bool:
+        return patch.replacement.when.acts_at(self._call.sigma) and not self._looks(patch)
 
     def _decide(self, patch: ReplacementPatch, rows: list[int], block_input: Tensor, block_output: Tensor) -> bool:
         """Whether a gate opened."""
         replacement, found = patch.replacement, self._found[patch]
         with torch.no_grad():
-            tokens = (x[rows].permute(0, 2, 3, 1) for x in (block_input, block_output))  # BCHW -> BHWC
-            codes = patch.sae.module.encode(read_tokens(patch.site.kind, *tokens))
-            detection = detect(replacement, codes, self._call.sigma)
-            height, width = block_output.shape[-2:]
-            limits = row_weights(replacement.region, self._call, rows, height, width, block_output.device)
-            masks = token_mask(replacement, detection, limits, self._answer(patch, rows, height, width))
+            detection = detect(replacement, self._codes(patch, rows, block_input, block_output), self._call.sigma)
+            masks = self._masks(patch, rows, detection, block_output)
         shares, is_open = detection.share.tolist(), (masks > 0).any(-1).any(-1).tolist()
         strength = replacement.strength_at(self._call.sigma)
         for place, row in enumerate(rows):
@@ -185,6 +175,32 @@ class ReplacingCall:
             found.decisions[self._parts[row]] = Decision(shares[place], weights, strength)
         found.touched.clear()  # it may hold such rows as nothing was known of
         return any(is_open)
+
+    def _see(self, patch: ReplacementPatch, block_input: Tensor, block_output: Tensor) -> None:
+        """Where gates are open, the concept's place is what this call says."""
+        rows = [row for row in self._rows[patch] if self._decision(patch, row).weights is not None]
+        if not rows:
+            return
+        decisions = self._found[patch].decisions
+        with torch.no_grad():
+            codes = self._codes(patch, rows, block_input, block_output)
+            seen = seen_tokens(patch.replacement, codes, self._call.sigma)
+            everywhere = torch.ones(len(rows), dtype=torch.bool, device=seen.device)
+            masks = self._masks(patch, rows, Detection(seen, marked_share(seen), everywhere), block_output)
+        for row, weights, is_seen in zip(rows, masks, (masks > 0).any(-1).any(-1).tolist(), strict=True):
+            if is_seen:
+                decisions[self._parts[row]] = decisions[self._parts[row]]._replace(weights=weights)
+
+    def _codes(
+        self, patch: ReplacementPatch, rows: list[int], block_input: Tensor, block_output: Tensor
+    ) -> SparseCodes:
+        tokens = (x[rows].permute(0, 2, 3, 1) for x in (block_input, block_output))  # BCHW -> BHWC
+        return patch.sae.module.encode(read_tokens(patch.site.kind, *tokens))
+
+    def _masks(self, patch: ReplacementPatch, rows: list[int], detection: Detection, block_output: Tensor) -> Tensor:
+        height, width = block_output.shape[-2:]
+        limits = row_weights(patch.replacement.region, self._call, rows, height, width, block_output.device)
+        return token_mask(patch.replacement, detection, limits, self._answer(patch, rows, height, width))
 
     def layers(self, unet: nn.Module) -> list[tuple[str, Hook]]:
         """Hooks for the cross-attention layers of `unet`; none where no gate is open."""
@@ -217,8 +233,9 @@ class ReplacingCall:
         return answer_map(sizes, height, width)
 
     def _acts(self, patch: ReplacementPatch) -> bool:
-        in_range = patch.replacement.when.acts_at(self._call.sigma)
-        return in_range and any(self._decision(patch, row).weights is not None for row in self._rows[patch])
+        return self._acts_now(patch) and any(
+            self._decision(patch, row).weights is not None for row in self._rows[patch]
+        )
 
     def _decision(self, patch: ReplacementPatch, row: int) -> Decision:
         return self._found[patch].decisions.get(self._parts[row], Decision(0.0, None))

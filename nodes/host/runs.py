@@ -28,6 +28,10 @@ Changed = tuple[Tensor | int, int]
 """Tokens changed, tokens seen."""
 
 
+Note = Callable[[], None]
+"""What is to be noted of a call if it comes to its end."""
+
+
 def changed_tokens(before: Tensor, after: Tensor) -> Changed:
     """Of the tokens [..., d]. Counted on the device, and read when the run has ended: nothing waits for it here."""
     changed = 0 if after is before else torch.ne(after, before).any(-1).sum()
@@ -43,6 +47,9 @@ class Run:
         self.conditionings: Conditionings | None = None
         self.latents: Tensor | None = None
         """What came out, [B, 4, h, w], once the run has ended."""
+        self.looking = False
+        """Whether the run is only looked at for now, and may be begun again (`LookFirst`)."""
+        self._held: list[Note] = []
         self._asked: list[Tensor] = []
         self._edited: dict[Hashable, dict[int, list[Changed]]] = {}
         self._kept: dict[Hashable, Any] = {}
@@ -59,6 +66,28 @@ class Run:
         if owner not in self._kept:
             self._kept.setdefault(owner, make())
         return cast(T, self._kept[owner])
+
+    def note(self, notes: Sequence[Note]) -> None:
+        """A call has come to its end, and `notes` are to be taken of it: now, or when it is known that it counts."""
+        self._held += notes
+        if not self.looking:
+            self._take_notes()
+
+    def go_on(self) -> None:
+        """What was looked at is what is wanted."""
+        self.looking = False
+        self._take_notes()
+
+    def begin_again(self) -> None:
+        """What was looked at does not count. What was kept stays."""
+        self.looking = False
+        self._held.clear()
+        self._asked.clear()
+
+    def _take_notes(self) -> None:
+        for take in self._held:
+            take()
+        self._held.clear()
 
     def ask(self, sigma: Tensor) -> None:
         """The sampler wants a prediction at this noise level."""

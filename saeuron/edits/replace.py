@@ -9,6 +9,11 @@ weight. The difference keeps what else T asks for. What is added needs no multip
 
 Everything here is a pure function of its arguments. Whoever runs the model detects at the first call of a run, keeps
 the weights for its later calls (the concept is no longer drawn then, so it no longer fires), and forgets them after it.
+
+The first call tells what will be drawn better than where. So a replacement may look first: the picture is drawn to its
+end without it, the last call says where the concept came to stand (`seen_tokens`), and the picture is drawn once more.
+Then every step begins, where all weights are 0, from what it began from the first time, and all else of the picture
+stays as it was.
 """
 
 from __future__ import annotations
@@ -79,6 +84,9 @@ class Replacement:
     when: When = ON_POSITIVE
     """Detection is not bound to its noise levels."""
 
+    look_first: bool = False
+    """Whether a picture whose gate opens is drawn twice; with the place ``sae`` only."""
+
     def __post_init__(self) -> None:
         for name, value, choices in (("place", self.place, PLACES), ("cut", self.cut, tuple(CUTS))):
             if value not in choices:
@@ -90,6 +98,8 @@ class Replacement:
         for name, tokens in (("growth", self.growth), ("feather", self.feather)):
             if not isinstance(tokens, int) or not 0 <= tokens <= FARTHEST:
                 raise SaeuronError(f"The {name} must be a whole number of tokens from 0 to {FARTHEST}, found {tokens}.")
+        if self.look_first and self.place != "sae":
+            raise SaeuronError(f"Only with the place sae it can be looked first, not with {self.place}.")
         if self.region is not None:
             check_region(self.region)
 
@@ -125,6 +135,17 @@ def detect(replacement: Replacement, codes: SparseCodes, sigma: float) -> Detect
     marks = marked_tokens(codes, features, thresholds, detector.at_least)
     share = marked_share(marks)
     return Detection(marks, share, gate_open(share, detector.gate_at(sigma), replacement.sensitivity))
+
+
+def seen_tokens(replacement: Replacement, codes: SparseCodes, sigma: float) -> Tensor:
+    """bool [B, h, w]: where the concept stands in pictures that are being drawn, by the codes [B, h, w, k] of a call.
+
+    At each token the values of the concept's features are summed, and Otsu's threshold parts where they are high from
+    where they are low. Without a threshold of the detector's, since those were learned at the first call and a picture
+    that is nearly done has codes of another size. Nowhere if no feature fires.
+    """
+    features, _ = replacement.feature_set.marking(sigma, codes.values.device)
+    return above_otsu(codes.of(features).float().sum(-1))
 
 
 def token_mask(

@@ -77,7 +77,7 @@ def sae_at(hookpoint: str) -> Any:
     return load_sae(hookpoint)
 
 
-def replace(feature_set: Any, concept: str, instead: str, place: str = "sae") -> Edit:
+def replace(feature_set: Any, concept: str, instead: str, place: str = "sae", look_first: bool = False) -> Edit:
     """Replace Concept's edit with the node's defaults (for a style as Forget has it), and the two texts. The feature
     set names its SAE.
     """
@@ -87,15 +87,20 @@ def replace(feature_set: Any, concept: str, instead: str, place: str = "sae") ->
         model, clip, _ = parts
         patching, replacing = pack("nodes.host.model"), pack("nodes.host.replacing")
         encoded = {text: clip.encode_from_tokens_scheduled(clip.tokenize(text)) for text in (concept, instead)}
-        texts = [replacing.text_of(encoded[text], text, model) for text in (concept, instead)]
+        texts = [pack("nodes.host.encoding").text_of(encoded[text], text, model) for text in (concept, instead)]
         sae = sae_at(feature_set.sae.hookpoint)
         site = pack("nodes.host.unet").find_site(model, sae.identity)
         edits = pack("saeuron.edits.replace")
-        replacement = edits.replacing_style(feature_set) if style else edits.Replacement(feature_set, place=place)
+        if style:
+            replacement = edits.replacing_style(feature_set)
+        else:
+            replacement = edits.Replacement(feature_set, place=place, look_first=look_first)
         return patching.add_replacement(model, replacing.ReplacementPatch(site, sae, replacement, *texts))
 
     factor = pack("saeuron.edits.replace").PICTURE_FACTOR
     key = {"replace": digest_of(feature_set), "concept": concept, "instead": instead, "from_picture": factor}
+    if look_first:
+        key["look_first"] = True
     return Edit({**key, "place": "everywhere" if style else place}, on)
 
 
