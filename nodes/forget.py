@@ -39,7 +39,7 @@ from .host.searching import FORGETTING, also_found_as
 from .host.sockets import CATEGORY, FEATURE_SET, SAE, HostedSAE
 from .host.unet import find_site, fit_note
 from .host.weights import weights_digest
-from .host.when import strength_input
+from .host.when import look_first_input, strength_input
 
 NOTHING = "a plain background"
 """What is drawn where the person does not say what: docs/method.md has what was tried."""
@@ -71,6 +71,7 @@ class SaeuronForget(io.ComfyNode):
                     "Without an arrow, a plain background is drawn.",
                 ),
                 strength_input("In percent: 100 replaces what is to be forgotten, 0 is off."),
+                look_first_input(),
             ],
             outputs=[
                 io.Model.Output(tooltip="For a sampler, Unlearn or Replace Concept."),
@@ -84,7 +85,9 @@ class SaeuronForget(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, model: Any, clip: Any, sae: HostedSAE, concepts: str, strength: float) -> io.NodeOutput:
+    def execute(
+        cls, model: Any, clip: Any, sae: HostedSAE, concepts: str, strength: float, look_first: bool = False
+    ) -> io.NodeOutput:
         wanted = parse_concepts(concepts)
         check_clip(clip)
         site = find_site(model, sae.identity)
@@ -94,8 +97,10 @@ class SaeuronForget(io.ComfyNode):
             feature_set = _remembered(cls, line, model, clip, sae, weights)
             text = with_note(_describe(line, feature_set), fit_note(model, sae.identity))
             preview = Preview(node_id_of(cls), text, "Forget")
-            how = replacing_style if is_style(line.concept) else Replacement
-            replacement = how(feature_set, strength / 100)
+            if is_style(line.concept):  # which is everywhere, so there is no place to look for
+                replacement = replacing_style(feature_set, strength / 100)
+            else:
+                replacement = Replacement(feature_set, strength / 100, look_first=look_first)
             concept, instead = (
                 _encode(model, clip, with_article(words)) for words in (line.concept, line.instead or NOTHING)
             )

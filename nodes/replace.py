@@ -17,7 +17,7 @@ from .host.runs import Preview, node_id_of, show_text
 from .host.searching import FORGETTING, also_found_as
 from .host.sockets import CATEGORY, FEATURE_SET, SAE, HostedSAE, region_of
 from .host.unet import find_site, fit_note
-from .host.when import percent_inputs, strength_input, when_of
+from .host.when import look_first_input, percent_inputs, strength_input, when_of
 
 
 class SaeuronReplace(io.ComfyNode):
@@ -70,6 +70,7 @@ class SaeuronReplace(io.ComfyNode):
                     optional=True,
                     tooltip="Where in the picture the concept may be replaced; without it, anywhere.",
                 ),
+                look_first_input(),
             ],
             outputs=[io.Model.Output(tooltip="For a sampler, Unlearn, or another Replace Concept.")],
             hidden=[io.Hidden.unique_id],
@@ -88,12 +89,14 @@ class SaeuronReplace(io.ComfyNode):
         growth: int,
         feather: int,
         mask: Tensor | None = None,
+        look_first: bool = False,
         **percents: Any,
     ) -> io.NodeOutput:
         feature_set.check_sae(sae.identity)
         site = find_site(model, sae.identity)
         when = when_of(model, **percents, halves=ON_POSITIVE.halves)
-        replacement = Replacement(feature_set, strength / 100, sensitivity, growth, feather, region_of(mask), when=when)
+        where = growth, feather, region_of(mask)
+        replacement = Replacement(feature_set, strength / 100, sensitivity, *where, when=when, look_first=look_first)
         found = f"{feature_set.concept}: {feature_set.detector_or_default.describe()}"
         text = with_note(found, fit_note(model, sae.identity))
         patch = ReplacementPatch(

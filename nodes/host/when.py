@@ -1,4 +1,4 @@
-"""The inputs of nodes that edit: how much, from when to when, and which half of a guided batch."""
+"""The inputs of nodes that edit: how much, from when to when, which half of a guided batch, and after a look."""
 
 from __future__ import annotations
 
@@ -20,6 +20,17 @@ def strength_input(tooltip: str, most: float = 100.0) -> io.Input:
         step=1.0,
         display_mode=io.NumberDisplay.slider,
         tooltip=tooltip,
+    )
+
+
+def look_first_input() -> io.Input:
+    """``look_first``, the last input of its node: it came later than the others."""
+    return io.Boolean.Input(
+        "look_first",
+        default=False,
+        optional=True,
+        tooltip="Draw a picture that shows it twice: first as it is, to see where it stands, then again with only that "
+        "place replaced. All else of the picture stays. Takes twice the time for such pictures, none for others.",
     )
 
 
