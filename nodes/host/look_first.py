@@ -1,8 +1,9 @@
 """Looking at a run before anything is replaced in it: it is drawn to its end, and where a gate opened drawn once more.
 
-The second time, what is not replaced is held at the picture that was seen, with the run's own noise on it at each step,
-as in the host's inpainting; so it comes out as it was, and what is replaced is drawn into finished surroundings. If no
-gate opened, what was drawn is the picture. What else is on the MODEL acts both times, and is counted once.
+The second time, all but the place of what is replaced is held at the picture that was seen, with the run's own noise on
+it at each step, as in the host's inpainting; so it comes out as it was, and what is replaced is drawn into finished
+surroundings. If no gate opened, what was drawn is the picture. What else is on the MODEL acts both times, and is
+counted once.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ class Held:
     """What a run's second drawing is held at; all latents are [B, 4, h, w]."""
 
     def __init__(self, free: Tensor, noise: Tensor, clean: Tensor) -> None:
-        """`free`, bool [B, 1, h, w]: where something is replaced. `clean`: the pictures that were seen."""
+        """`free`, bool [B, 1, h, w]: what may change. `clean`: the pictures that were seen."""
         self._free, self._noise, self._clean = (tensor.to(clean.device) for tensor in (free, noise, clean))
 
     def outside(self, latents: Tensor, sigma: float) -> Tensor:
@@ -85,9 +86,9 @@ class LookFirst:
         return torch.where(free.to(seen.device), again, seen)
 
     def _found(self, run: Run, latents: Tensor) -> Tensor:
-        """bool [B, 1, h, w]: where something is replaced."""
+        """bool [B, 1, h, w]: what may change."""
         decisions = [run.kept(patch, Replaced).decisions for patch in self._patches]
-        masks = [{part: decision.weights for part, decision in own.items()} for own in decisions]
+        masks = [{part: own.free for part, own in found.items() if own.weights is not None} for found in decisions]
         return unite(masks, latents).unsqueeze(1) > 0
 
 

@@ -25,6 +25,7 @@ from ...saeuron.edits.replace import (
     answer_map,
     answer_size,
     detect,
+    may_change,
     replace_tokens,
     seen_tokens,
     token_mask,
@@ -74,6 +75,8 @@ class Decision(NamedTuple):
     weights: Tensor | None
     """float32 [h, w] of the hookpoint's map; None where the gate is closed."""
     strength: float = 0.0
+    free: Tensor | None = None
+    """float32 [h, w], what may change if the picture is drawn a second time (`may_change`)."""
 
 
 @dataclass(eq=False)
@@ -167,12 +170,14 @@ class ReplacingCall:
         replacement, found = patch.replacement, self._found[patch]
         with torch.no_grad():
             detection = detect(replacement, self._codes(patch, rows, block_input, block_output), self._call.sigma)
-            masks = self._masks(patch, rows, detection, block_output)
+            limits = self._limits(patch, rows, block_output)
+            masks = token_mask(replacement, detection, limits, self._answer(patch, rows, *block_output.shape[-2:]))
+            free = may_change(masks, limits)
         shares, is_open = detection.share.tolist(), (masks > 0).any(-1).any(-1).tolist()
         strength = replacement.strength_at(self._call.sigma)
         for place, row in enumerate(rows):
             weights = masks[place] if is_open[place] else None
-            found.decisions[self._parts[row]] = Decision(shares[place], weights, strength)
+            found.decisions[self._parts[row]] = Decision(shares[place], weights, strength, free[place])
         found.touched.clear()  # it may hold such rows as nothing was known of
         return any(is_open)
 
@@ -186,10 +191,13 @@ class ReplacingCall:
             codes = self._codes(patch, rows, block_input, block_output)
             seen = seen_tokens(patch.replacement, codes, self._call.sigma)
             everywhere = torch.ones(len(rows), dtype=torch.bool, device=seen.device)
-            masks = self._masks(patch, rows, Detection(seen, marked_share(seen), everywhere), block_output)
-        for row, weights, is_seen in zip(rows, masks, (masks > 0).any(-1).any(-1).tolist(), strict=True):
+            limits = self._limits(patch, rows, block_output)
+            masks = token_mask(patch.replacement, Detection(seen, marked_share(seen), everywhere), limits)
+            free = may_change(masks, limits)
+        for place, (row, is_seen) in enumerate(zip(rows, (masks > 0).any(-1).any(-1).tolist(), strict=True)):
             if is_seen:
-                decisions[self._parts[row]] = decisions[self._parts[row]]._replace(weights=weights)
+                own = self._parts[row]
+                decisions[own] = decisions[own]._replace(weights=masks[place], free=free[place])
 
     def _codes(
         self, patch: ReplacementPatch, rows: list[int], block_input: Tensor, block_output: Tensor
@@ -197,10 +205,9 @@ class ReplacingCall:
         tokens = (x[rows].permute(0, 2, 3, 1) for x in (block_input, block_output))  # BCHW -> BHWC
         return patch.sae.module.encode(read_tokens(patch.site.kind, *tokens))
 
-    def _masks(self, patch: ReplacementPatch, rows: list[int], detection: Detection, block_output: Tensor) -> Tensor:
+    def _limits(self, patch: ReplacementPatch, rows: list[int], block_output: Tensor) -> Tensor | None:
         height, width = block_output.shape[-2:]
-        limits = row_weights(patch.replacement.region, self._call, rows, height, width, block_output.device)
-        return token_mask(patch.replacement, detection, limits, self._answer(patch, rows, height, width))
+        return row_weights(patch.replacement.region, self._call, rows, height, width, block_output.device)
 
     def layers(self, unet: nn.Module) -> list[tuple[str, Hook]]:
         """Hooks for the cross-attention layers of `unet`; none where no gate is open."""

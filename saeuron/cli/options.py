@@ -77,6 +77,7 @@ def add_replacement(parser: Any) -> None:
     group.add_argument("--sensitivity", type=float, default=1.0, help="2 finds the concept in half as many tokens")
     group.add_argument("--growth", type=int, default=0, help="widens the mask, in tokens of the block")
     group.add_argument("--feather", type=int, default=0, help="fades its edge, over so many tokens")
+    group.add_argument("--look-first", action="store_true", help="draw twice, to see where it stands: the rest stays")
 
 
 def placement_of(arguments: argparse.Namespace) -> Placement:
@@ -95,7 +96,8 @@ def replacement_of(arguments: argparse.Namespace) -> ReferenceReplacement:
     concept, instead = map(with_article, asked)
     feature_set = FeatureSet.load(arguments.features)
     how = arguments.strength, arguments.sensitivity, arguments.growth, arguments.feather
-    return ReferenceReplacement(Replacement(feature_set, *how), concept, instead)
+    replacement = Replacement(feature_set, *how, look_first=arguments.look_first)
+    return ReferenceReplacement(replacement, concept, instead)
 
 
 def sae_of(arguments: argparse.Namespace) -> LoadedSAE:

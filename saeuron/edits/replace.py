@@ -12,8 +12,7 @@ the weights for its later calls (the concept is no longer drawn then, so it no l
 
 The first call tells what will be drawn better than where. So a replacement may look first: the picture is drawn to its
 end without it, the last call says where the concept came to stand (`seen_tokens`), and the picture is drawn once more.
-Then every step begins, where all weights are 0, from what it began from the first time, and all else of the picture
-stays as it was.
+Then all but that place and a narrow margin (`may_change`) is held at the picture that was seen.
 """
 
 from __future__ import annotations
@@ -53,6 +52,9 @@ what was measured)."""
 STYLE_STRENGTH = 1.5
 """What replaces a style: the other words of a prompt take it over in the text encoder, so at 1 it shines through
 (docs/method.md has what was measured)."""
+
+MARGIN = 1
+"""Tokens around what was seen that may change: without them the outline of the concept stays (docs/method.md)."""
 
 FARTHEST = 64
 """Tokens by which a mask can grow or fade."""
@@ -161,6 +163,13 @@ def token_mask(
     opened = placed * detection.is_open[:, None, None]
     whole = feather(grow(grow_small(opened), replacement.growth), replacement.feather)
     return whole if limits is None else whole * limits.to(whole)
+
+
+def may_change(weights: Tensor, limits: Tensor | None = None) -> Tensor:
+    """What of pictures that were seen is drawn again, float32 0 or 1 [B, h, w]: where `weights` are above 0, and
+    `MARGIN` tokens more, but only where `limits` (as for `token_mask`) are above 0."""
+    free = grow((weights > 0).float(), MARGIN)
+    return free if limits is None else free * (limits > 0).to(free)
 
 
 def place_tokens(place: str, marks: Tensor, answer: Tensor | None = None, cut: str = "mean") -> Tensor:

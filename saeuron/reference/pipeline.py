@@ -26,7 +26,7 @@ from ..sae.model import SAEIdentity, SparseAutoencoder, SparseCodes, read_tokens
 from ..shots import Shot
 from .models import DiffusersModel
 from .replacing import Decision, ReferenceReplacement, ReplacingRun, Watch
-from .sampling import ReferenceSettings, Sampler, Start, UNet
+from .sampling import Held, ReferenceSettings, Sampler, Start, UNet
 from .tracing import Stop
 
 ReferenceEdit = Edit | ReferenceReplacement
@@ -115,7 +115,12 @@ class ReferencePipeline:
             reader = partial(apply_edits, self.loaded.sae, self.loaded.identity.kind, others, call)
             return replacing.predict(call, unet, reader)
 
-        return self.sampler.sample(shots, call_unet, start)
+        if not replacing.looks_first:
+            return self.sampler.sample(shots, call_unet, start)
+        with replacing.looking():
+            seen = self.sampler.sample(shots, call_unet, start)
+        free = replacing.may_change(seen)
+        return self.sampler.sample(shots, call_unet, start, Held(free, seen)) if free.any() else seen
 
     def collect(self, shots: Sequence[Shot], concept: str = "") -> ActivationStatistics:
         """Statistics of the codes of `shots`, of the positive half only."""

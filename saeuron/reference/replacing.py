@@ -5,7 +5,8 @@ Like the rest of the reference path this shares with the host's patch nothing bu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -16,10 +17,20 @@ from torch import Tensor
 from ..edits.call import Call, Row
 from ..edits.cross_attention import KeysValues, keys_values
 from ..edits.masks import resize
-from ..edits.replace import Replacement, detect, replace_tokens, token_mask, touched_tokens
+from ..edits.replace import (
+    Detection,
+    Replacement,
+    detect,
+    may_change,
+    replace_tokens,
+    seen_tokens,
+    token_mask,
+    touched_tokens,
+)
 from ..edits.where import row_weights
+from ..features.detector import marked_share
 from ..sae.files import LoadedSAE
-from ..sae.model import read_tokens
+from ..sae.model import SparseCodes, read_tokens
 from .models import DiffusersModel
 from .sampling import UNet
 from .tracing import Reader, Stop
@@ -46,6 +57,9 @@ class Decision(NamedTuple):
     """Weights of the hookpoint's tokens, float32 [h, w], before the strength; None where the picture is left alone."""
 
     strength: float
+
+    free: Tensor
+    """What may change if the picture is drawn a second time, float32 [h, w] (`may_change`)."""
 
 
 Watch = Callable[[ReferenceReplacement, int, Decision], None]
@@ -75,13 +89,33 @@ class ReplacingRun:
         The first time that a picture is seen the UNet runs unedited as far as the hookpoint, and only if a gate opens
         it is run again.
         """
-        waiting = [own for own in self._replacing if own.undecided(call)]
-        if waiting:
-            try:
-                return self._run(call, unet, partial(_detect, waiting, call, reader))
-            except Stop:
-                pass
-        return self._run(call, unet, reader)
+        try:
+            return self._run(call, unet, partial(_detect, self._replacing, call, reader))
+        except Stop:
+            return self._run(call, unet, partial(_detect, self._replacing, call, reader))
+
+    @property
+    def looks_first(self) -> bool:
+        return any(own.looks_first for own in self._replacing)
+
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        """Meanwhile what is to look first only looks, and is not told of: the last call says where it will act."""
+        several = [own for own in self._replacing if own.looks_first]
+        for own in several:
+            own.looking = True
+        yield
+        for own in several:
+            own.stop_looking()
+
+    def may_change(self, latents: Tensor) -> Tensor:
+        """bool [B, 1, h, w]: what of the pictures [B, 4, h, w] that were seen is to be drawn again."""
+        free = torch.zeros_like(latents[:, :1], dtype=torch.bool)
+        for own in self._replacing:
+            if own.looks_first:
+                for picture, own_free in own.free():
+                    free[picture] |= resize(own_free[None], *latents.shape[-2:]) > 0
+        return free
 
     def _run(self, call: Call, unet: UNet, reader: Reader) -> Tensor:
         acting = [own for own in self._replacing if own.acts(call)]
@@ -90,10 +124,10 @@ class ReplacingRun:
 
 
 def _detect(
-    waiting: Sequence[_Replacing], call: Call, reader: Reader, block_input: Tensor, block_output: Tensor
+    replacing: Sequence[_Replacing], call: Call, reader: Reader, block_input: Tensor, block_output: Tensor
 ) -> Tensor | None:
-    # All of them decide, whether or not the first has opened a gate.
-    if any([own.decide(call, block_input, block_output) for own in waiting]):
+    # All of them look, whether or not the first has opened a gate.
+    if any([own.look(call, block_input, block_output) for own in replacing]):
         raise Stop
     return reader(block_input, block_output)
 
@@ -117,6 +151,7 @@ class _Replacing:
     ) -> None:
         self._own, self._unet, self._loaded, self._latent_size = own, model.unet, loaded, latent_size
         self._watch = partial(watch, own)
+        self.looking = False
         self._texts = model.encode([own.instead, own.concept])[0].split(1)
         self._keys_values: dict[str, list[KeysValues]] = {}
         self._decisions: dict[Row, Decision] = {}
@@ -124,29 +159,72 @@ class _Replacing:
     def _rows(self, call: Call) -> Sequence[int]:
         return self._own.replacement.when.rows(call)
 
-    def undecided(self, call: Call) -> list[int]:
-        return [row for row in self._rows(call) if call.rows[row] not in self._decisions]
+    @property
+    def looks_first(self) -> bool:
+        return self._own.replacement.look_first
+
+    def stop_looking(self) -> None:
+        self.looking = False
+        for row, decision in self._decisions.items():
+            self._tell(row, decision)
+
+    def free(self) -> list[tuple[int, Tensor]]:
+        """Pictures whose gate opened, and what may change of them, float32 [h, w]."""
+        opened = {row.picture: decision.free for row, decision in self._decisions.items() if decision.mask is not None}
+        return [(picture, free) for picture, free in opened.items() if picture is not None]
 
     def acts(self, call: Call) -> bool:
-        return any(self._mask(call, row) is not None for row in self._rows(call))
+        return not self.looking and any(self._mask(call, row) is not None for row in self._rows(call))
 
     def _mask(self, call: Call, row: int) -> Tensor | None:
         decision = self._decisions.get(call.rows[row])
         return None if decision is None else decision.mask
 
-    def decide(self, call: Call, block_input: Tensor, block_output: Tensor) -> bool:
-        """Decide about the undecided rows; whether there is something to do to one of them."""
-        rows, replacement = self.undecided(call), self._own.replacement
-        tokens = read_tokens(self._loaded.identity.kind, block_input[rows], block_output[rows])
-        found = detect(replacement, self._loaded.sae.encode(tokens), call.sigma)
-        height, width = tokens.shape[1:3]
-        limits = row_weights(replacement.region, call, rows, height, width, tokens.device)
-        masks = token_mask(replacement, found, limits)
-        for row, share, mask in zip(rows, found.share.tolist(), masks, strict=True):
-            decision = Decision(share, mask if mask.any() else None, replacement.strength_at(call.sigma))
+    def look(self, call: Call, block_input: Tensor, block_output: Tensor) -> bool:
+        """Decide about the undecided rows; whether there is something to do to one of them now."""
+        rows = [row for row in self._rows(call) if call.rows[row] not in self._decisions]
+        if self.looking:
+            self._see(call, block_input, block_output)
+        return bool(rows) and self._decide(call, rows, block_input, block_output) and not self.looking
+
+    def _decide(self, call: Call, rows: list[int], block_input: Tensor, block_output: Tensor) -> bool:
+        """Whether there is something to do to one of `rows`."""
+        replacement = self._own.replacement
+        found = detect(replacement, self._codes(rows, block_input, block_output), call.sigma)
+        limits = self._limits(call, rows, found)
+        masks, strength = token_mask(replacement, found, limits), replacement.strength_at(call.sigma)
+        for row, share, mask, free in zip(rows, found.share.tolist(), masks, may_change(masks, limits), strict=True):
+            decision = Decision(share, mask if mask.any() else None, strength, free)
             self._decisions[call.rows[row]] = decision
-            self._watch(call.picture(row), decision)
+            if not self.looking:
+                self._tell(call.rows[row], decision)
         return bool(masks.any())
+
+    def _see(self, call: Call, block_input: Tensor, block_output: Tensor) -> None:
+        """Where gates are open, what is replaced stands where this call says, if it says so."""
+        rows = [row for row in self._rows(call) if self._mask(call, row) is not None]
+        if not rows:
+            return
+        seen = seen_tokens(self._own.replacement, self._codes(rows, block_input, block_output), call.sigma)
+        found = Detection(seen, marked_share(seen), torch.ones(len(rows), dtype=torch.bool, device=seen.device))
+        limits = self._limits(call, rows, found)
+        masks = token_mask(self._own.replacement, found, limits)
+        for row, mask, free in zip(rows, masks, may_change(masks, limits), strict=True):
+            if mask.any():
+                before = self._decisions[call.rows[row]]
+                self._decisions[call.rows[row]] = before._replace(mask=mask, free=free)
+
+    def _codes(self, rows: list[int], block_input: Tensor, block_output: Tensor) -> SparseCodes:
+        tokens = read_tokens(self._loaded.identity.kind, block_input[rows], block_output[rows])
+        return self._loaded.sae.encode(tokens)
+
+    def _limits(self, call: Call, rows: list[int], found: Detection) -> Tensor | None:
+        height, width = found.marks.shape[1:]
+        return row_weights(self._own.replacement.region, call, rows, height, width, found.marks.device)
+
+    def _tell(self, row: Row, decision: Decision) -> None:
+        if row.picture is not None:
+            self._watch(row.picture, decision)
 
     def replace(self, path: str, call: Call, x: Tensor, output: Tensor) -> Tensor:
         """The output [B, t, d] of the cross-attention layer at `path`, whose input is `x` [B, t, d]."""

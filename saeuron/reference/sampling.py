@@ -59,6 +59,16 @@ class Start(NamedTuple):
     """Of the schedule, from 0. The latents are given the noise of that step's level."""
 
 
+class Held(NamedTuple):
+    """What is held at a picture that was drawn before, while the rest is drawn again."""
+
+    free: Tensor
+    """bool [B, 1, h, w]: the rest."""
+
+    clean: Tensor
+    """[B, 4, h, w], as `Sampler.sample` gave them for the same shots."""
+
+
 class Stepped(NamedTuple):
     latents: Tensor
     """[B, 4, h, w], as the next step takes them."""
@@ -95,19 +105,24 @@ class Sampler:
         """Height and width of the latents."""
         return self.height // LATENT, self.width // LATENT
 
-    def sample(self, shots: Sequence[Shot], call_unet: CallUNet, start: Start | None = None) -> Tensor:
+    def sample(
+        self, shots: Sequence[Shot], call_unet: CallUNet, start: Start | None = None, held: Held | None = None
+    ) -> Tensor:
         """Latents [B, 4, h, w]; `call_unet` makes each step's prediction.
 
         Errors: `SaeuronError` if `start` has no step of the schedule or other latents than one for each shot.
         """
-        *_, last = self.steps(shots, call_unet, start)
-        return last.latents
+        *_, last = self.steps(shots, call_unet, start, held)
+        return last.latents if held is None else torch.where(held.free, last.latents, held.clean)
 
     @torch.inference_mode()
-    def steps(self, shots: Sequence[Shot], call_unet: CallUNet, start: Start | None = None) -> Iterator[Stepped]:
+    def steps(
+        self, shots: Sequence[Shot], call_unet: CallUNet, start: Start | None = None, held: Held | None = None
+    ) -> Iterator[Stepped]:
         """What comes of each step. Errors: as `sample`."""
         self._set_schedule()
-        first, latents = self._begin(shots, start)
+        noise = self._noise(shots)
+        first, latents = self._begin(noise, start)
         scheduler, cfg = self._scheduler, self._settings.cfg
         scheduler.set_begin_index(first)
         conditioning = self._encode(shots)
@@ -115,6 +130,8 @@ class Sampler:
         roles = _roles(cfg)
         rows = tuple(Row(role, picture, area_known=True) for role in roles for picture in range(len(shots)))
         for step, (time, sigma) in list(enumerate(zip(scheduler.timesteps, self.sigmas, strict=True)))[first:]:
+            if held is not None:
+                latents = torch.where(held.free, latents, held.clean + sigma * noise)
             scaled = scheduler.scale_model_input(latents, time).to(self._model.dtype)
             prediction = call_unet(Call(sigma, step, rows), self._unet_on(scaled, time, conditioning, len(roles)))
             if len(roles) > 1:
@@ -136,9 +153,9 @@ class Sampler:
 
         return run
 
-    def _begin(self, shots: Sequence[Shot], start: Start | None) -> tuple[int, Tensor]:
+    def _begin(self, noise: Tensor, start: Start | None) -> tuple[int, Tensor]:
         """The first step, and float32 latents with the noise of its level."""
-        noise, sigmas = self._noise(shots), self.sigmas
+        sigmas = self.sigmas
         if start is None:
             start = Start(torch.zeros_like(noise), 0)
         if not 0 <= start.step < len(sigmas):

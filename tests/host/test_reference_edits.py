@@ -143,3 +143,23 @@ def test_a_run_that_begins_from_a_picture_is_the_hosts(miniature, sae, cats, rep
     expected = sample(miniature, model, Shot(seed=8), text, sigmas, picture / 0.13025)
     assert_near(drawn, expected * 0.13025, 1e-3)
     assert torch.equal(drawn, pipeline.sample(shots, start=start)) != replaced
+
+
+@pytest.mark.parametrize("cfg", [1.0, 2.0])
+def test_a_look_first_is_the_hosts(miniature, sae, cats, cfg):
+    shots, pipeline, told = shots_of(), reference_pipeline(cfg=cfg, steps=STEPS), []
+    region = pack("nodes.host.sockets").region_of(LEFT)
+    model = replace(*miniature[:2], sae, cats, *CATS, look_first=True, mask=LEFT)
+    own = reference_replacement(cats, CATS, look_first=True, region=region)
+    plain, drawn = pipeline.sample(shots), pipeline.sample(shots, [own], watch=lambda *found: told.append(found))
+    sampler = pack("nodes.host.drawing").BatchSampler(model, miniature[1], host_settings(cfg, STEPS), len(shots))
+    ((_, latents),) = sampler.run(model, shots)
+    assert_near(drawn, latents * 0.13025, 1e-3)
+    (patch,) = pack("nodes.host.model").attached(model).replacements
+    masks = {part.picture: mask for part, mask in pack("nodes.host.replacement_masks").masks_of_last_run(patch).items()}
+    assert [picture for _, picture, _ in told] == [0, 1, 2], "told once of each"
+    for _, picture, decision in told:
+        mask = masks[picture]
+        assert (mask is None) == (decision.mask is None) and (mask is None or torch.equal(mask, decision.mask))
+    assert [torch.equal(*both) for both in zip(plain, drawn, strict=True)] == [False, True, False]
+    assert (plain[2] == drawn[2]).float().mean() > 0.25, "outside of the mask everything stays"
