@@ -29,8 +29,8 @@ def look_first_input() -> io.Input:
         "look_first",
         default=False,
         optional=True,
-        tooltip="Draw a picture that shows it twice: first as it is, to see where it stands, then again with only that "
-        "place replaced. All else of the picture stays. Takes twice the time for such pictures, none for others.",
+        tooltip="Draws pictures that show it twice: first as they are, to see where it stands, then again with only that "
+        "place replaced. All else of them stays. Takes twice the time for such pictures, no more for others.",
     )
 
 

@@ -16,11 +16,12 @@ def forget() -> list[Column]:
         "- The first run takes longer: Forget looks at pictures of cats and of other things. It remembers what it "
         "finds, for this model, its LoRAs and this SAE.\n"
         "- Write another prompt, for example `a tower in twemoji style`: both pictures are the same, bit for bit.\n"
-        "- Write one concept a line into Forget, for example `tower -> tree` below the first.\n\n"
+        "- Write one concept a line into Forget, for example `tower -> tree` below the first.\n"
+        "- For `a cat and a tower` switch **look_first** on: the tower stays.\n\n"
         "Nothing has to be downloaded."
     )
     node = Node(
-        "forget", "SaeuronForget", {"model": MODEL, "clip": CLIP, "sae": SAE, "concepts": "cat -> dog"}, room=130
+        "forget", "SaeuronForget", {"model": MODEL, "clip": CLIP, "sae": SAE, "concepts": "cat -> dog"}, room=160
     )
     return [
         Column("Model and SAE", [note(text, 200), *MINIATURE_LOADERS], LOADERS_WIDTH),
@@ -62,7 +63,7 @@ def replace() -> list[Column]:
             [
                 encode("concept", "a cat", "The concept"),
                 encode("instead", "a dog", "What stands instead"),
-                Node("replace", "SaeuronReplace", wires, room=150),
+                Node("replace", "SaeuronReplace", wires, room=180),
             ],
         ),
         Column("What to draw", MINIATURE_PROMPT),
