@@ -29,8 +29,8 @@ def look_first_input() -> io.Input:
         "look_first",
         default=False,
         optional=True,
-        tooltip="Draws pictures that show it twice: first as they are, to see where it stands, then again with only that "
-        "place replaced. All else of them stays. Takes twice the time for such pictures, no more for others.",
+        tooltip="Draws pictures that show it twice: first as they are, to see where it stands, then again with only "
+        "that place replaced. All else of them stays. Takes twice the time for such pictures, no more for others.",
     )
 
 

@@ -16,9 +16,10 @@ from saeuron.evaluation.benchmark import Concept, Figures, mean_over
 from saeuron.miniature.architecture import DECISIVE
 from tools.host.unpack import REPOSITORY
 from tools.miniature.build_feature_sets import HOOKPOINT
+from tools.miniature.drawings import OBJECTS
 from tools.miniature.training import import_host
 
-from . import attack_report
+from . import attack_report, scenes
 from .attack_plan import BUDGET, TINY, Budget
 from .attacks import attack
 from .instead import WAYS, instead_of
@@ -111,6 +112,10 @@ def main() -> None:
         results = {"settings": settings_of(scale, arguments.dtype), **evaluate(Bench(studio, scale), scale)}
     write_report(output, results)
     print(f"drew {studio.drawn} pictures; wrote {output}/miniature.json, .md and .png", flush=True)
+    if arguments.quick:
+        scenes.run(arguments.work, output, arguments.dtype, *scenes.QUICK)
+    elif not arguments.short:
+        scenes.run(arguments.work, output, arguments.dtype, scenes.COUNT, list(OBJECTS))
 
 
 def run_attacks(work: Path, output: Path, budget: Budget, dtype: str, rows: tuple[str, ...] | None = None) -> None:

@@ -16,10 +16,10 @@ from .report import MISSING, table
 from .treatments import BETA, MULTIPLIER, PHI
 
 BOOTSTRAP_SEED = 0
-JUDGED_ROW = "replace, place sae"
-"""Of which the best, the median and the worst target are shown: Replace Concept as it is by default."""
+JUDGED_ROW = "replace, look first"
+"""Of which the best, the median and the worst target are shown: Replace Concept as it is meant for such pictures."""
 
-SHOWN_ROWS = ("off", "exact", JUDGED_ROW, "CASteer", "by hand", "inpainting, replacement")
+SHOWN_ROWS = ("off", "exact", "replace, place sae", JUDGED_ROW, "CASteer", "by hand", "inpainting, replacement")
 SHOWN_SCENES = 2
 CLOSE = 0.03
 """Points of the plot with less between them, in both directions, share a label."""
@@ -132,10 +132,14 @@ def _markdown(document: Mapping[str, Any]) -> str:
         "removed, pixels 0 to 1; *likeness outside*: cosine of CLIP with the target's half blank, 1 is no change. The "
         "rows with cfg 2 are compared with cfg 1, too, so theirs is mostly of guidance.\n"
         "- *Likeness to the prompt without it* (DUAL): cosine of CLIP to the same seed's picture of the prompt that "
-        "leaves the target out. It draws one thing, often larger, so *off* is what there is to compare with.\n"
+        "leaves the target out. It draws one thing, often larger, so *off* is what there is to compare with; and what "
+        "puts something in the target's place is less like it than what leaves nothing there.\n"
         "- *There* (SWAP): what stands where the target was. Replace Concept and the prompt by hand exchange it for "
         "the object whose features are the most like its own.\n"
         "- *Mask on its half* (WHERE): of the scenes in which something was replaced.\n"
+        "- *Look first*: Replace Concept and Forget with that switch on. The other rows of replacing differ in where "
+        "they act: on the tokens that the SAE marks at the first step (`replace, place sae`, and `forget`), where the "
+        "layers answer to the target, or where both say so.\n"
         "- *Inpainting*: the target's half of the picture with nothing removed is drawn anew with the model as it is "
         "(masked denoising, all steps), with a prompt for the replacement on that half, or for the neighbour on its "
         f"own.\n- `exact`, `saeuron-code` and the random features have the multiplier {settings['multiplier']:g}, "

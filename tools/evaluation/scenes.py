@@ -34,7 +34,9 @@ from .treatment import OFF, Treatment, replace
 from .treatments import GUIDED_CFG, Bench, decisive, with_one_setting
 
 PLACES = ("sae", "answer", "both")
-COUNT = 12
+COUNT = 8
+QUICK = 3, ("cats", "towers"), ("off", scene_report.JUDGED_ROW)
+"""Of `make evaluate ARGS=--quick`: scenes asked for, of each of these objects, and rows."""
 
 
 class Inpainting(NamedTuple):
@@ -169,7 +171,7 @@ def rows_of(bench: Bench, scenes: Scenes) -> dict[str, Row]:
 def run(
     work: Path, output: Path, dtype: str, count: int, objects: Sequence[str], only: Sequence[str] | None = None
 ) -> None:
-    """Write scenes.json, .md, .png and .webp into `output`; `only`: these rows."""
+    """Write scenes.json, .md, .png and .webp into `output`; `only`: these rows, with `scene_report.JUDGED_ROW`."""
     studio = Studio(work / "seen", SHORT, dtype, clock=0)
     bench = Bench(studio, SHORT)
     values: dict[str, dict[str, list[Any]]] = {}

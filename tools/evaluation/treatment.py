@@ -99,21 +99,24 @@ def replace(feature_set: Any, concept: str, instead: str, place: str = "sae", lo
 
     factor = pack("saeuron.edits.replace").PICTURE_FACTOR
     key = {"replace": digest_of(feature_set), "concept": concept, "instead": instead, "from_picture": factor}
-    if look_first:
-        key["look_first"] = True
-    return Edit({**key, "place": "everywhere" if style else place}, on)
+    return Edit({**key, "place": "everywhere" if style else place, **_looking(look_first)}, on)
 
 
-def forget(hookpoint: str, concept: str) -> Edit:
+def forget(hookpoint: str, concept: str, look_first: bool = False) -> Edit:
     """The node Forget with the word alone. What it finds is kept where the host's models lie."""
 
     def on(parts: Parts) -> Any:
         node = pack("nodes.forget").SaeuronForget
-        return node.execute(parts[0], parts[1], sae_at(hookpoint), concept, 100.0).result[0]
+        return node.execute(parts[0], parts[1], sae_at(hookpoint), concept, 100.0, look_first).result[0]
 
-    sae = sae_at(hookpoint).identity.describe()
+    edits, sae = pack("saeuron.edits.replace"), sae_at(hookpoint).identity.describe()
     key = {"forget": concept, "instead": pack("nodes.forget").NOTHING, "sae": sae}
-    return Edit({**key, "from_picture": pack("saeuron.edits.replace").PICTURE_FACTOR}, on)
+    return Edit({**key, "from_picture": edits.PICTURE_FACTOR, **_looking(look_first)}, on)
+
+
+def _looking(look_first: bool) -> dict[str, Any]:
+    """What of it pictures depend on."""
+    return {"look_first": True, "margin": pack("saeuron.edits.replace").MARGIN} if look_first else {}
 
 
 def unlearning(feature_sets: Sequence[Any], multipliers: Sequence[float], mode: str = "exact") -> Treatment:
