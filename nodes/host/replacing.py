@@ -19,7 +19,6 @@ from ...saeuron.edits.call import POSITIVE, Area, Call
 from ...saeuron.edits.cross_attention import KeysValues, attention_difference, keys_values
 from ...saeuron.edits.masks import resize
 from ...saeuron.edits.replace import (
-    Detection,
     Replacement,
     Touched,
     answer_map,
@@ -27,13 +26,12 @@ from ...saeuron.edits.replace import (
     detect,
     may_change,
     replace_tokens,
-    seen_tokens,
+    see,
     token_mask,
     touched_tokens,
 )
 from ...saeuron.edits.where import row_weights
 from ...saeuron.errors import SaeuronError
-from ...saeuron.features.detector import marked_share
 from ...saeuron.figures.tables import replaced_table
 from ...saeuron.sae.model import SparseCodes, read_tokens
 from .hook import Hook
@@ -77,6 +75,8 @@ class Decision(NamedTuple):
     strength: float = 0.0
     free: Tensor | None = None
     """float32 [h, w], what may change if the picture is drawn a second time (`may_change`)."""
+    found: bool = False
+    """Whether the first call opened the gate."""
 
 
 @dataclass(eq=False)
@@ -177,27 +177,29 @@ class ReplacingCall:
         strength = replacement.strength_at(self._call.sigma)
         for place, row in enumerate(rows):
             weights = masks[place] if is_open[place] else None
-            found.decisions[self._parts[row]] = Decision(shares[place], weights, strength, free[place])
+            found.decisions[self._parts[row]] = Decision(shares[place], weights, strength, free[place], is_open[place])
         found.touched.clear()  # it may hold such rows as nothing was known of
         return any(is_open)
 
     def _see(self, patch: ReplacementPatch, block_input: Tensor, block_output: Tensor) -> None:
-        """Where gates are open, the concept's place is what this call says."""
-        rows = [row for row in self._rows[patch] if self._decision(patch, row).weights is not None]
-        if not rows:
-            return
-        decisions = self._found[patch].decisions
+        """What is replaced, and where, is what this call says."""
+        rows, decisions = self._rows[patch], self._found[patch].decisions
+        before = [self._decision(patch, row) for row in rows]
         with torch.no_grad():
+            found = torch.tensor([own.found for own in before], device=block_output.device)
             codes = self._codes(patch, rows, block_input, block_output)
-            seen = seen_tokens(patch.replacement, codes, self._call.sigma)
-            everywhere = torch.ones(len(rows), dtype=torch.bool, device=seen.device)
+            detection = see(patch.replacement, codes, self._call.sigma, found)
             limits = self._limits(patch, rows, block_output)
-            masks = token_mask(patch.replacement, Detection(seen, marked_share(seen), everywhere), limits)
+            masks = token_mask(patch.replacement, detection, limits)
             free = may_change(masks, limits)
-        for place, (row, is_seen) in enumerate(zip(rows, (masks > 0).any(-1).any(-1).tolist(), strict=True)):
-            if is_seen:
-                own = self._parts[row]
-                decisions[own] = decisions[own]._replace(weights=masks[place], free=free[place])
+        seen = (masks > 0).any(-1).any(-1).tolist()
+        for place, (row, share) in enumerate(zip(rows, detection.share.tolist(), strict=True)):
+            own = before[place]
+            if seen[place]:
+                own = own._replace(weights=masks[place], free=free[place])
+            elif not own.found:
+                own = own._replace(weights=None)
+            decisions[self._parts[row]] = own if own.found else own._replace(share=share)
 
     def _codes(
         self, patch: ReplacementPatch, rows: list[int], block_input: Tensor, block_output: Tensor

@@ -11,7 +11,7 @@ Everything here is a pure function of its arguments. Whoever runs the model dete
 the weights for its later calls (the concept is no longer drawn then, so it no longer fires), and forgets them after it.
 
 The first call tells what will be drawn better than where. So a replacement may look first: the picture is drawn to its
-end without it, the last call says where the concept came to stand (`seen_tokens`), and the picture is drawn once more.
+end without it, the last call says where the concept came to stand (`see`), and the picture is drawn once more.
 Then all but that place and a narrow margin (`may_change`) is held at the picture that was seen.
 """
 
@@ -139,15 +139,22 @@ def detect(replacement: Replacement, codes: SparseCodes, sigma: float) -> Detect
     return Detection(marks, share, gate_open(share, detector.gate_at(sigma), replacement.sensitivity))
 
 
-def seen_tokens(replacement: Replacement, codes: SparseCodes, sigma: float) -> Tensor:
-    """bool [B, h, w]: where the concept stands in pictures that are being drawn, by the codes [B, h, w, k] of a call.
+def see(replacement: Replacement, codes: SparseCodes, sigma: float, found: Tensor) -> Detection:
+    """Look at pictures that are being drawn, by the codes [B, h, w, k] of a later call: the last one counts.
 
-    At each token the values of the concept's features are summed, and Otsu's threshold parts where they are high from
-    where they are low. Without a threshold of the detector's, since those were learned at the first call and a picture
-    that is nearly done has codes of another size. Nowhere if no feature fires.
+    At each token the values of the concept's features are summed, and Otsu's threshold parts where they are high, which
+    are the marks, from where they are low. Without the detector's thresholds, since those were learned at the first
+    call, and a picture that is nearly done has codes of another size.
+
+    The gate is open where `found`, bool [B], says that the first call opened it. Where the detector knows pictures, it
+    is also open where it finds the concept in this one: a concept that no word asked for, or one that was too small
+    among others.
     """
+    detector = replacement.feature_set.detector_or_default
+    now = detect(replacement, codes, sigma)
     features, _ = replacement.feature_set.marking(sigma, codes.values.device)
-    return above_otsu(codes.of(features).float().sum(-1))
+    marks = above_otsu(codes.of(features).float().sum(-1))
+    return Detection(marks, now.share, found | now.is_open if detector.from_picture(sigma) else found)
 
 
 def token_mask(

@@ -23,12 +23,11 @@ from ..edits.replace import (
     detect,
     may_change,
     replace_tokens,
-    seen_tokens,
+    see,
     token_mask,
     touched_tokens,
 )
 from ..edits.where import row_weights
-from ..features.detector import marked_share
 from ..sae.files import LoadedSAE
 from ..sae.model import SparseCodes, read_tokens
 from .models import DiffusersModel
@@ -60,6 +59,9 @@ class Decision(NamedTuple):
 
     free: Tensor
     """What may change if the picture is drawn a second time, float32 [h, w] (`may_change`)."""
+
+    found: bool
+    """Whether the first call opened the gate."""
 
 
 Watch = Callable[[ReferenceReplacement, int, Decision], None]
@@ -194,25 +196,31 @@ class _Replacing:
         limits = self._limits(call, rows, found)
         masks, strength = token_mask(replacement, found, limits), replacement.strength_at(call.sigma)
         for row, share, mask, free in zip(rows, found.share.tolist(), masks, may_change(masks, limits), strict=True):
-            decision = Decision(share, mask if mask.any() else None, strength, free)
+            decision = Decision(share, mask if mask.any() else None, strength, free, bool(mask.any()))
             self._decisions[call.rows[row]] = decision
             if not self.looking:
                 self._tell(call.rows[row], decision)
         return bool(masks.any())
 
     def _see(self, call: Call, block_input: Tensor, block_output: Tensor) -> None:
-        """Where gates are open, what is replaced stands where this call says, if it says so."""
-        rows = [row for row in self._rows(call) if self._mask(call, row) is not None]
+        """What is replaced, and where, is what this call says."""
+        rows = [row for row in self._rows(call) if call.rows[row] in self._decisions]
         if not rows:
             return
-        seen = seen_tokens(self._own.replacement, self._codes(rows, block_input, block_output), call.sigma)
-        found = Detection(seen, marked_share(seen), torch.ones(len(rows), dtype=torch.bool, device=seen.device))
-        limits = self._limits(call, rows, found)
-        masks = token_mask(self._own.replacement, found, limits)
-        for row, mask, free in zip(rows, masks, may_change(masks, limits), strict=True):
-            if mask.any():
-                before = self._decisions[call.rows[row]]
-                self._decisions[call.rows[row]] = before._replace(mask=mask, free=free)
+        before = [self._decisions[call.rows[row]] for row in rows]
+        found = torch.tensor([own.found for own in before], device=block_output.device)
+        detection = see(self._own.replacement, self._codes(rows, block_input, block_output), call.sigma, found)
+        limits = self._limits(call, rows, detection)
+        masks = token_mask(self._own.replacement, detection, limits)
+        for row, own, share, mask, free in zip(
+            rows, before, detection.share.tolist(), masks, may_change(masks, limits), strict=True
+        ):
+            if not own.found:
+                self._decisions[call.rows[row]] = own._replace(
+                    share=share, mask=mask if mask.any() else None, free=free
+                )
+            elif mask.any():
+                self._decisions[call.rows[row]] = own._replace(mask=mask, free=free)
 
     def _codes(self, rows: list[int], block_input: Tensor, block_output: Tensor) -> SparseCodes:
         tokens = read_tokens(self._loaded.identity.kind, block_input[rows], block_output[rows])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -131,6 +133,20 @@ def test_the_mask_is_what_the_last_call_saw(miniature, looking):
     assert torch.equal(mask, pack("saeuron.edits.masks").grow_small((total > cut).float())[0])
 
 
+def test_what_only_the_picture_shows_is_found_when_it_is_seen(miniature):
+    """As if no word had asked for it: the gate of the first call never opens, that of pictures may."""
+    sae, features = load_sae(HOOKPOINT), load_feature_set(f"miniature/{HOOKPOINT}/cats.json")
+    assert features.detector is not None and features.detector.pictures is not None
+    deaf = replace(features.detector, gate=1.0)
+    blind = replace(deaf, pictures=None)
+    plain = draw(miniature, miniature[0], encode(miniature, CAT, TOWER), TWO)
+    for own, expected in ((deaf, [True, False]), (blind, [False, False])):
+        features = replace(features, detector=own)
+        model = replace_node(*miniature[:2], sae, features, "a cat", "a dog", look_first=True)
+        drawn = draw(miniature, model, encode(miniature, CAT, TOWER), TWO)
+        assert changed(plain, drawn) == gates(model) == expected
+
+
 def test_what_is_recorded_and_counted_is_of_the_picture_that_comes_out(miniature, looking, cat_and_tower):
     model_of, calls = pack("nodes.host.model"), []
     sae = load_sae(HOOKPOINT)
@@ -222,6 +238,6 @@ def test_a_fault_while_looking_leaves_nothing_behind(miniature, looking, monkeyp
         raise RuntimeError("the device is gone")
 
     with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="gone"):
-        patch.setattr(edits, "seen_tokens", fails)
+        patch.setattr(edits, "see", fails)
         draw(miniature, model, CAT)
     assert torch.equal(good, draw(miniature, model, CAT))
