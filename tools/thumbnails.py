@@ -20,6 +20,7 @@ SEED = 7
 GROUND = 40  # a dark grey, of 255
 SHOWN = {
     "forget_a_concept": ["Before / After"],
+    "forget_one_of_two": ["Before / After"],
     "replace_a_concept": ["Before / After"],
     "unlearn_several_concepts": ["Before / After"],
     "feature_heatmap": ["Before", "After"],

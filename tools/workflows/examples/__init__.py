@@ -10,6 +10,7 @@ from . import features, miniature, replacing, turbo
 
 DESCRIPTIONS: dict[str, Sequence[Column]] = {
     "forget_a_concept": replacing.forget(),
+    "forget_one_of_two": replacing.forget_one_of_two(),
     "replace_a_concept": replacing.replace(),
     "unlearn_miniature": miniature.UNLEARN,
     "unlearn_sdxl_turbo": turbo.UNLEARN,

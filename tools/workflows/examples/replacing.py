@@ -6,7 +6,7 @@ from tools.workflows.description import Column, From, Node
 
 from .features import samples_and_comparison
 from .miniature import MINIATURE_LOADERS, MINIATURE_PROMPT, load_features
-from .parts import CLIP, FEATURE_SET, LOADERS_WIDTH, MODEL, SAE, note
+from .parts import CLIP, FEATURE_SET, LOADERS_WIDTH, MODEL, SAE, note, prompt
 
 
 def forget() -> list[Column]:
@@ -26,6 +26,30 @@ def forget() -> list[Column]:
     return [
         Column("Model and SAE", [note(text, 200), *MINIATURE_LOADERS], LOADERS_WIDTH),
         Column("What to forget, what to draw", [node, *MINIATURE_PROMPT], LOADERS_WIDTH),
+        *samples_and_comparison(From("forget", "MODEL"), "After"),
+    ]
+
+
+def forget_one_of_two() -> list[Column]:
+    text = (
+        "**Run it.** *Before* is a cat and a tower. For *After* the model was told to forget cats: a dog stands in the "
+        "cat's place, and all else of the picture is as it was.\n\n"
+        "- That is what **look_first** is for. Forget draws such a picture as it is, sees where the cat stands, and "
+        "draws it again with only that place replaced. Switch it off to see the difference.\n"
+        "- Write another prompt, for example `a dog and a tower in twemoji style`: it is drawn once, and both pictures "
+        "are the same, bit for bit.\n\n"
+        "Nothing has to be downloaded."
+    )
+    wires = {"model": MODEL, "clip": CLIP, "sae": SAE, "concepts": "cat -> dog", "look_first": True}
+    node = Node("forget", "SaeuronForget", wires, room=160)
+    _, *rest = MINIATURE_PROMPT
+    return [
+        Column("Model and SAE", [note(text, 240), *MINIATURE_LOADERS], LOADERS_WIDTH),
+        Column(
+            "What to forget, what to draw",
+            [node, prompt("a cat and a tower in twemoji style"), *rest],
+            LOADERS_WIDTH,
+        ),
         *samples_and_comparison(From("forget", "MODEL"), "After"),
     ]
 
