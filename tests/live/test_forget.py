@@ -114,3 +114,13 @@ def test_the_second_time_it_looks_at_nothing_and_leaves_other_prompts_alone(
     assert files_in(empty) == found["files"]
     before, after = before_and_after(server, outputs, prompt)
     assert before.std() > 5 and np.array_equal(before, after)
+
+
+def test_a_look_first_draws_twice_and_shows_its_progress_twice(server: ComfyServer, found: dict[str, Any]) -> None:
+    prompt = asking_for("a tower in twemoji style")
+    set_input(prompt, "look_first", True, class_type="SaeuronForget")
+    record = server.record(prompt)
+    before, after = before_and_after(server, server.wait(record.prompt_id)["outputs"], prompt)
+    assert not np.array_equal(before, after) and not np.array_equal(after, found["pictures"][1])
+    (edited,) = find_nodes(prompt, title="Sample after")
+    assert [value for value, _ in record.progress(edited) if value] == [1, 2, 1, 2]

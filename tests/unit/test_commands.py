@@ -109,6 +109,8 @@ def test_generate_replaces_and_says_where(run, tmp_path):
     assert tower["found"] <= 0.05 and tower["mask"] is None
     drawn = [np.asarray(Image.open(picture["picture"])) for picture in pictures]
     assert not np.array_equal(drawn[0], drawn[2]) and np.array_equal(drawn[1], drawn[3])
+    looked = run(*words, "--look-first", "--json")["pictures"][2:]
+    assert [picture["mask"] is None for picture in looked] == [False, True] and looked[0]["mask"] != cat["mask"]
     off = run(*words, "--strength", "0", "--json")["pictures"]
     assert [(picture["found"], picture["mask"]) for picture in off[2:]] == [(None, None)] * 2
     assert "from 0 to 2" in run(*words, "--strength", "3")

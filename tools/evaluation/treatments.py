@@ -143,6 +143,9 @@ class Bench:
             texts = phrase(concept), phrase(Concept(concept.domain, label))
             treatment = Treatment((replace(feature_set, *texts),))
             rows[f"replace, {way}"] = Row(self.figures(concept, treatment, instead=label))
+            if way == WAYS[0] and concept.domain == "objects":
+                looking = Treatment((replace(feature_set, *texts, look_first=True),))
+                rows[f"replace, {way}, look first"] = Row(self.figures(concept, looking, instead=label))
         rows["forget"] = Row(self.figures(concept, Treatment((forget(decisive(concept), phrase(concept)),))))
         return rows
 
