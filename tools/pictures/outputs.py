@@ -25,6 +25,7 @@ SHOWN = {
     "SaeuronFeatureHeatmap_output.jpg": ("feature_heatmap", ["Before", "After"]),
     "SaeuronFeatureReport_output.png": ("feature_heatmap", ["Bars"]),
     "SaeuronFeatureExamples_output.jpg": ("feature_set_by_hand", ["Examples of one feature"]),
+    "SaeuronForget_look_first.jpg": ("forget_one_of_two", ["Before / After"]),
     "SaeuronReplace_output.jpg": ("replace_a_concept", ["Before / After"]),
     "SaeuronReplacementMask_output.jpg": ("replace_a_concept", ["Before / After", "Mask"]),
     "SaeuronCompare_output.jpg": ("unlearn_several_concepts", ["Before / After"]),
