@@ -75,3 +75,40 @@ def test_counts_of_a_report() -> None:
 def test_the_front_ends_of_the_matrix() -> None:
     shown = [(c.host, c.front_end or matrix.own_front_end(c.host)) for c in matrix.combinations()]
     assert shown == [("0.3.75", "1.32.9"), ("0.3.75", "1.58.1"), ("0.33.0", "1.49.6"), ("0.33.0", "1.58.1")]
+
+
+def test_a_matrix_that_was_stopped_goes_on(monkeypatch, tmp_path) -> None:
+    first, second, third = [(c, tier) for c in matrix.combinations() for tier in c.tiers][:3]
+    asked = []
+
+    def counted(combination: matrix.Combination, tier: str) -> str:
+        asked.append((combination, tier))
+        if (combination, tier) == third:
+            raise HostError("stopped")
+        return "1 passed, 1 failed" if (combination, tier) == second and len(asked) < 3 else "2 passed"
+
+    monkeypatch.setattr(matrix, "counts", counted)
+    file = tmp_path / "output" / "matrix.json"
+    kept = matrix.Kept(file, "a commit")
+    assert [kept.counts(*tier) for tier in (first, second)] == ["2 passed", "1 passed, 1 failed"]
+    with pytest.raises(HostError):
+        kept.counts(*third)
+    asked.clear()
+    again = matrix.Kept(file, "a commit")
+    assert again.counts(*first) == "2 passed" and asked == []
+    asked.extend([first, first, first])
+    assert again.counts(*second) == "2 passed" and asked[-1] == second  # what failed is counted again
+    asked.clear()
+    for of in ("another commit", ""):
+        matrix.Kept(file, of).counts(*first)
+    assert asked == [first, first]
+
+
+@pytest.mark.parametrize("script", ["import sys; sys.exit(2)", ""])
+def test_tests_that_were_stopped_are_not_counted(monkeypatch, script) -> None:
+    run = subprocess.run
+    monkeypatch.setattr(
+        matrix.subprocess, "run", lambda *_, **options: run([sys.executable, "-c", script], check=options["check"])
+    )
+    with pytest.raises(HostError, match=r"tests/live on ComfyUI 0\.3\.75 did not come to the end"):
+        matrix.counts(matrix.combinations()[0], "live")
