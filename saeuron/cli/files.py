@@ -52,8 +52,7 @@ def _inspect(arguments: Namespace) -> Result:
         lines.append(f"on {loaded.figures.model}: {loaded.figures.describe()}")
     if loaded.assumed:
         document["assumed"] = list(loaded.assumed)
-        lines.append(loaded.note())
-    return Result(document, "\n".join(lines))
+    return Result(document, "\n".join(filter(None, (*lines, loaded.note()))))
 
 
 def _select(arguments: Namespace) -> Result:

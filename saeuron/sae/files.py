@@ -29,6 +29,8 @@ class LoadedSAE(NamedTuple):
     """What it had on the model that it was trained on, where the file says so."""
     assumed: tuple[str, ...] = ()
     """Fields of the identity that neither the file says nor a person has chosen."""
+    remark: str = ""
+    """What a person should know of how the files were read."""
 
     @property
     def placement(self) -> Placement:
@@ -37,10 +39,9 @@ class LoadedSAE(NamedTuple):
 
     def note(self) -> str:
         """What a person should know of it; often empty."""
-        if not self.assumed:
-            return ""
         values = " and ".join(f"{name.replace('_', ' ')} {getattr(self.identity, name)}" for name in self.assumed)
-        return f"Assumed, because the SAE's files do not say so: {values}. If it is another, choose that instead."
+        assumed = f"Assumed, because the SAE's files do not say so: {values}. If it is another, choose that instead."
+        return "\n".join(filter(None, (assumed if values else "", self.remark)))
 
 
 def load_sae(
@@ -70,7 +71,8 @@ def load_sae(
     if activation == JUMPRELU and weights.threshold is not None:
         state["threshold"] = weights.threshold
     sae.load_state_dict(state)
-    return LoadedSAE(sae.eval().requires_grad_(False), identity, weights.figures, _assumed(weights, wanted))
+    assumed = _assumed(weights, wanted)
+    return LoadedSAE(sae.eval().requires_grad_(False), identity, weights.figures, assumed, weights.remark)
 
 
 def save_sae(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,6 +14,7 @@ from .figures import SAEFigures
 from .layouts import DICTIONARY_LEARNING, FORMAT, SAELENS, SDXL_UNBOX, SPARSIFY, Layout, find_files
 from .metadata import read_metadata, with_metadata
 from .model import JUMPRELU, SparseAutoencoder
+from .names import config_in_names
 from .published import dictionary_learning, saelens, sdxl_unbox, sparsify
 from .weights import Placement, SAEWeights, expect_shape, take
 
@@ -50,10 +52,16 @@ Errors: `SaeuronError` if the layout can't say what the SAE computes.
 
 def read_weights(path: Path) -> SAEWeights:
     files = find_files(path)
-    if files.layout is None or files.config is None:
+    if files.layout is None:
         return _read_own(files.weights)
-    config = _read_config(files.config)
-    return with_metadata(_READERS[files.layout](config, files.weights), config)
+    if files.config is None:
+        config = config_in_names(files.weights.parent)
+        remark = (
+            f"{files.layout.config} is not beside {files.weights.name}: k {config['k']} is what its folder's name says."
+        )
+        return replace(_READERS[files.layout](config, files.weights), remark=remark)
+    said = _read_config(files.config)
+    return with_metadata(_READERS[files.layout](said, files.weights), said)
 
 
 def _read_own(path: Path) -> SAEWeights:

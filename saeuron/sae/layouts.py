@@ -10,6 +10,7 @@ from typing import NamedTuple
 from ..errors import SaeuronError
 from ..files import broken_link, find_in, read_text
 from ..json_text import parse_json
+from .names import config_in_names
 
 FORMAT = "saeuron-sae"
 
@@ -47,7 +48,10 @@ _READ = (
 
 
 class SAEFiles(NamedTuple):
-    """The files of an SAE. `layout` and `config` are None for a file of ours."""
+    """The files of an SAE. `layout` is None for a file of ours.
+
+    `config` is None for one, too, and where the folder's name says what it would say (`names.config_in_names`).
+    """
 
     weights: Path
     config: Path | None = None
@@ -62,13 +66,13 @@ def find_files(path: Path) -> SAEFiles:
     if path.is_dir():
         for layout in LAYOUTS:
             weights, config = find_in(path, layout.weights), find_in(path, layout.config)
-            if weights and config:
+            if weights and (config or _says_its_name(layout, path)):
                 return SAEFiles(weights, config, layout)
         raise SaeuronError(_describe_folder(path))
     if path.is_file():
         own, expected = is_own(path), layout_of_weights(path.name)
         config = find_in(path.parent, expected.config) if expected else None
-        if config and not own:
+        if expected and not own and (config or _says_its_name(expected, path.parent)):
             return SAEFiles(path, config, expected)
         if own or (path.suffix.lower() == ".safetensors" and not expected and not _whose(path)):
             return SAEFiles(path)
@@ -87,9 +91,9 @@ def is_sae(path: Path) -> bool:
         files = find_files(path)
     except SaeuronError:
         return False
-    if files.config is None:
+    if files.layout is None:
         return is_own(files.weights)
-    return files.weights.is_file() and files.config.is_file()
+    return files.weights.is_file() and (files.config is None or files.config.is_file())
 
 
 def is_own(file: Path) -> bool:
@@ -106,6 +110,11 @@ def is_own(file: Path) -> bool:
 def layout_of_weights(name: str) -> Layout | None:
     """The layout in which the weights are called `name`, in upper or lower case."""
     return next((layout for layout in LAYOUTS if layout.weights == name.lower()), None)
+
+
+def _says_its_name(layout: Layout, folder: Path) -> bool:
+    """Whether the weights are enough: ComfyUI's list of missing models brings one file of an SAE."""
+    return layout == SDXL_UNBOX and bool(config_in_names(folder))
 
 
 def source_of(name: str) -> str | None:

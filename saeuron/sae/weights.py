@@ -15,6 +15,7 @@ from ..errors import SaeuronError
 from .figures import SAEFigures
 from .hookpoints import HOOKPOINT, denoted_by
 from .model import TOPK
+from .names import names_of
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,9 @@ class SAEWeights:
 
     figures: SAEFigures | None = None
     """What it had on the model that it was trained on, where the file says so."""
+
+    remark: str = ""
+    """What a person should know of how the file was read."""
 
 
 def refuse_unknown(config: Mapping[str, Any], harmless: Collection[str], file: Path) -> None:
@@ -102,12 +106,6 @@ def refuse_other_models(d: int, place: str, file: Path) -> None:
 _TEXT = re.compile(r"text_(model|encoder)|encoder\.layers|blocks\.\d+\.(hook|attn|mlp|ln)|(model|gpt_neox)\.layers\.")
 _TEXT_WIDTHS = (768, 1024, 2048, 4096)  # CLIP of SD 1 and 2, both of SDXL, T5; no block of a UNet is as wide
 _FLUX_WIDTH = 3072
-
-
-def names_of(folder: Path) -> str:
-    """The names of `folder` and two parents, innermost first; then, if it is a link, those of where it leads to."""
-    paths = (folder, folder.resolve())
-    return "/".join(part.name for path in paths for part in (path, *path.parents[:2]))
 
 
 def take(tensors: Mapping[str, Any], name: str, file: Path) -> Tensor:

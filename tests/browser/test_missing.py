@@ -34,9 +34,11 @@ def test_a_missing_sae_is_told_as_a_missing_checkpoint_is(server: ComfyServer) -
     assert told.count(TURBO) == told.count(TURBO_SAE) == 1
 
 
-def test_an_sae_that_is_there_is_not_told(server: ComfyServer) -> None:
+def test_an_sae_whose_weights_are_there_is_not_told(server: ComfyServer) -> None:
+    """They are all that the list offers to download."""
     folder = (server.base / "models" / "saes" / TURBO_SAE).parent
     write_unbox(folder, 16, 32, 4)
+    (folder / "config.json").unlink()
     try:
         told = told_of(server, TURBO)
     finally:

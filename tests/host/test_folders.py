@@ -265,6 +265,22 @@ def test_a_missing_sae_that_is_published_says_where_to_get_it(folders):
         folders.find_sae(name)
 
 
+def test_what_the_list_of_missing_models_brings_is_enough(folders, saes):
+    name = "unet.up_blocks.0.attentions.1_k10_hidden5120_auxk256_bs4096_lr0.0001/final"
+    write_unbox(saes / name, 16, 5120, 10, with_moments=False)
+    (saes / name / "config.json").unlink()
+    assert listed(folders) == [f"{name}/state_dict.pth"]
+    load = node("SaeuronLoadSAE", "load")
+    for chosen in (name, f"{name}/state_dict.pth"):
+        loaded = load.execute(chosen, *FROM_FILE)
+        assert loaded.result[0].identity.k == 10
+        assert "k 10 is what its folder's name says" in loaded.ui.as_dict()["text"][0]
+        before = load.fingerprint_inputs(chosen)
+        (saes / name / "config.json").write_text('{"n_dirs_local": 5120, "d_model": 16, "k": 7}')
+        assert load.execute(chosen, *FROM_FILE).result[0].identity.k == 7 and load.fingerprint_inputs(chosen) != before
+        (saes / name / "config.json").unlink()
+
+
 def test_what_is_assumed_is_said_on_the_node_and_can_be_chosen_otherwise(folders, saes):
     write_unbox(saes / "unet.up_blocks.0.attentions.1", 16, 32, 4)
     save_sae(saes / "own.safetensors", random_sae(16, 32, 4, 0), PLACE)

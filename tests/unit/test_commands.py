@@ -48,7 +48,7 @@ def test_every_command_has_help(command, capsys):
 
 
 def test_inspect_says_what_an_sae_is(run):
-    _, identity, figures, _ = load_sae(MINIATURE_SAE)
+    _, identity, figures, *_ = load_sae(MINIATURE_SAE)
     assert run("inspect", MINIATURE_SAE, "--json") == {**identity.as_dict(), "figures": asdict(figures)}
 
 

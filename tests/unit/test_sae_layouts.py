@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 import torch
@@ -14,7 +14,8 @@ from safetensors.torch import save_file
 from saeuron.errors import SaeuronError
 from saeuron.sae.files import load_sae, save_sae
 from saeuron.sae.formats import Placement
-from saeuron.sae.layouts import LAYOUTS, find_files, is_sae
+from saeuron.sae.layouts import LAYOUTS, SDXL_UNBOX, find_files, is_sae
+from saeuron.sae.repositories import REPOSITORIES
 from support.reference import random_sae
 from tools.sae_files import write_dictionary_learning, write_saelens, write_sparsify, write_unbox
 
@@ -155,3 +156,43 @@ def test_broken_links_are_called_that(published):
     shutil.rmtree(folder)
     with pytest.raises(SaeuronError, match="link is a broken link"):
         load_sae(folder.parent / "link", PLACE)
+
+
+@pytest.mark.parametrize(
+    ("folder", "k"), [("unet.{}_k10_hidden5120_auxk256_bs4096_lr0.0001", 10), ("unet.{}_k160_hidden5120_x", 160)]
+)
+def test_weights_of_sdxl_unbox_are_enough_in_a_folder_of_their_name(tmp_path, folder, k):
+    """The front end's list of missing models brings one file of an SAE."""
+    name = folder.format(PLACE.hookpoint)
+    assert [r.name for r in REPOSITORIES if r.publishes(PurePosixPath(name, "final"))]
+    final = tmp_path / name / "final"
+    write_unbox(final, 16, 5120, k, with_moments=False)
+    with_config = load_sae(final)
+    (final / "config.json").unlink()
+    for path in (final, final / "state_dict.pth"):
+        alone = load_sae(path)
+        assert is_sae(path) and same(with_config, alone) and alone.identity == with_config.identity
+        assert f"config.json is not beside state_dict.pth: k {k} is" in alone.note()
+    assert "config.json" not in with_config.note()
+
+
+@pytest.mark.parametrize("repository", REPOSITORIES, ids=lambda repository: repository.name)
+def test_half_of_what_is_published_loads_or_says_what_is_missing(tmp_path, repository):
+    """A config of sparsify's may switch on what changes the codes, and no name says so."""
+    name = "unet.up_blocks.1.attentions.1" + ("_k160_hidden5120_auxk256" if repository.layout == SDXL_UNBOX else "")
+    assert repository.publishes(PurePosixPath(name))
+    WRITERS[repository.layout](tmp_path / name, 16, 5120, 160)
+    (tmp_path / name / repository.layout.config).unlink()
+    if repository.layout == SDXL_UNBOX:
+        assert load_sae(tmp_path / name).identity.k == 160
+    else:
+        with pytest.raises(SaeuronError, match=r"half of an SAE.*cfg\.json"):
+            load_sae(tmp_path / name, PLACE)
+
+
+def test_a_name_that_the_weights_contradict_is_refused(tmp_path):
+    folder = tmp_path / "unet.mid_block.attentions.0_k4_hidden128"
+    write_unbox(folder, 16, 64, 4)
+    (folder / "config.json").unlink()
+    with pytest.raises(SaeuronError, match=r"encoder\.weight has shape \[64, 16\], expected \[128, 16\]"):
+        load_sae(folder)

@@ -121,7 +121,7 @@ def test_the_files_of_a_run(tmp_path):
     run = TrainingRun(planted_activations(), JOBS, RUN, tmp_path)
     trained = run.run()
     for job in JOBS:
-        sae, identity, figures, _ = load_sae(run.file(job))
+        sae, identity, figures, *_ = load_sae(run.file(job))
         assert (identity.hookpoint, identity.kind, identity.d) == (job.hookpoint, "update", D)
         assert torch.equal(sae.decoder.weight, trained[job.name].sae.decoder.weight)
         assert figures.unexplained == pytest.approx(trained[job.name].report.unexplained_within_steps, abs=1e-5)

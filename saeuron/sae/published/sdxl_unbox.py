@@ -36,13 +36,14 @@ def read(config: Mapping[str, Any], file: Path) -> SAEWeights:
     The files say neither base model nor kind. Those that are published are of SDXL-Turbo's updates.
     """
     refuse_unknown(config, _OPTIONS, file)
-    n, d = (positive(config.get(name), name, file) for name in ("n_dirs_local", "d_model"))
-    refuse_other_models(d, "", file)
+    n = positive(config.get("n_dirs_local"), "n_dirs_local", file)
     state = read_pickle(file)
     tensors = state.get("state_dict", state)
     if not isinstance(tensors, Mapping):
         raise SaeuronError(f"{file.name} holds no state_dict.")
     encoder, pre_bias = take(tensors, "encoder.weight", file), take(tensors, "pre_bias", file)
+    d = positive(config.get("d_model", pre_bias.numel()), "d_model", file)
+    refuse_other_models(d, "", file)
     latent_bias, decoder = take(tensors, "latent_bias", file), take(tensors, "decoder.weight", file)
     expect_shape(encoder, (n, d), "encoder.weight", file)
     expect_shape(pre_bias, (d,), "pre_bias", file)

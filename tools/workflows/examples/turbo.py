@@ -29,12 +29,12 @@ UNLEARN = [
         "Model, SAE and the concept's features",
         [
             note(
-                "**Before you run it** put three files from Hugging Face in place, then refresh (R):\n\n"
+                "**Before you run it** put two files from Hugging Face in place, then refresh (R):\n\n"
                 f"1. `{TURBO}` from `stabilityai/sdxl-turbo` into `models/checkpoints`.\n"
-                f"2. `state_dict.pth` and the small `config.json` beside it, from the folder "
-                f"`{TURBO_SAE.rpartition('/')[0]}` of `surokpro2/sdxl-saes`, into the same folder in `models/saes`. "
-                "ComfyUI's list of missing models names the first of the two only. `python -m saeuron download "
-                f"surokpro2/sdxl-saes {TURBO_SAE.rpartition('/')[0]}` in the pack's folder gets both.\n\n"
+                f"2. `state_dict.pth` from the folder `{TURBO_SAE.rpartition('/')[0]}` of `surokpro2/sdxl-saes` into a "
+                "folder of the same name in `models/saes`: the name says what the `config.json` beside it would say. "
+                "`python -m saeuron download "
+                f"surokpro2/sdxl-saes {TURBO_SAE.rpartition('/')[0]}` in the pack's folder gets and checks both.\n\n"
                 "The feature set lists indices only, so the rule is **gamma**: at 0 the features are switched off, at "
                 "-1 they are turned round. The features are as published and were not checked here; to find features "
                 "yourself see the workflow *compute_feature_set*.",
