@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from comfy_api.v0_0_2 import io
+from comfy_api.v0_0_2 import io, ui
 from torch import Tensor
 
 from ..saeuron.errors import SaeuronError
@@ -15,7 +15,7 @@ from ..saeuron.features.selection import SelectionSettings, select_features
 from ..saeuron.features.statistics import ActivationStatistics
 from ..saeuron.figures.tables import feature_set_table
 from .host.folders import find_feature_set, fingerprint, hidden_by, list_feature_sets, own_feature_set
-from .host.pictures import to_pixels
+from .host.pictures import as_image, to_pixels
 from .host.runs import show_text
 from .host.searching import also_found_as
 from .host.sockets import CATEGORY, FEATURE_SET, STATISTICS
@@ -147,7 +147,11 @@ class SaeuronLoadFeatureSet(io.ComfyNode):
             feature_set = FeatureSet.from_json(json)
         else:
             raise SaeuronError("No feature set: choose a file, or paste the content of one into the json field.")
-        return io.NodeOutput(feature_set, ui=show_text(cls, feature_set_table(feature_set)))
+        table = show_text(cls, feature_set_table(feature_set))
+        if feature_set.picture is None:
+            return io.NodeOutput(feature_set, ui=table)
+        picture = ui.PreviewImage(as_image(feature_set.picture.pixels()[None]))
+        return io.NodeOutput(feature_set, ui=table.as_dict() | picture.as_dict())
 
 
 class SaeuronSaveFeatureSet(io.ComfyNode):

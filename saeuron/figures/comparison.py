@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import SaeuronError
+from .lettering import MORE, lettering
 
 GAP = 4  # pixels
 
@@ -32,16 +33,15 @@ def side_by_side(before: np.ndarray, after: np.ndarray, labels: tuple[str, str])
 
 def _caption(labels: tuple[str, str], width: int) -> np.ndarray:
     """The strip above a pair of pictures: uint8 [h, 2 width + gap, 3], black on white."""
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageDraw
 
     size = min(max(width // 16, 12), 40)
-    font = ImageFont.load_default(size)
     strip = Image.new("RGB", (2 * width + GAP, size * 3 // 2), "white")
     draw = ImageDraw.Draw(strip)
     for place, label in enumerate(labels):
         middle = place * (width + GAP) + width / 2
-        shown = label
+        font, shown = lettering(label, size)
         while len(shown) > 1 and draw.textlength(shown, font) > width:
-            shown = shown[:-2] + "\u2026"
+            shown = shown[:-2] + MORE
         draw.text((middle, strip.height / 2), shown, fill="black", anchor="mm", font=font)
     return np.asarray(strip)

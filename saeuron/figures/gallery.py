@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..features.feature_set import FeatureSet
+from .lettering import MORE, lettering
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -69,16 +70,17 @@ def gallery(found: Sequence[Found]) -> np.ndarray:
 
 
 def _tile(entry: Found) -> Image:
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageDraw
 
     tile = Image.new("RGB", TILE, GROUND)
     draw = ImageDraw.Draw(tile)
     draw.rectangle((2, 2, TILE[0] - 3, TILE[1] - 3), fill=CARD)
-    large, small = ImageFont.load_default(15), ImageFont.load_default(11)
+    large, small = 15, 11
     feature_set, y = entry.feature_set, MARGIN + PICTURE[1] + 4
 
-    def write(text: str, most: int, font: Any, colour: str, height: int) -> None:
+    def write(text: str, most: int, size: int, colour: str, height: int) -> None:
         nonlocal y
+        font, text = lettering(_one_line(text), size)
         for line in _wrapped(text, font, PICTURE[0] - 4, most):
             draw.text((MARGIN + 2, y), line, fill=colour, font=font)
             y += height
@@ -103,9 +105,10 @@ def _tile(entry: Found) -> Image:
 
 def _label(tile: Image, text: str, colour: str) -> None:
     """`text` where a picture would be."""
-    from PIL import ImageDraw, ImageFont
+    from PIL import ImageDraw
 
-    draw, font = ImageDraw.Draw(tile), ImageFont.load_default(22)
+    draw = ImageDraw.Draw(tile)
+    font, text = lettering(_one_line(text), 22)
     width, height = PICTURE
     draw.rectangle((MARGIN, MARGIN, MARGIN + width - 1, MARGIN + height - 1), fill=colour)
     lines = _wrapped(text, font, width - 20, 3)
@@ -132,8 +135,8 @@ def _quality(feature_set: FeatureSet) -> str:
 
 
 def _wrapped(text: str, font: Any, width: int, most: int) -> list[str]:
-    """`text` in at most `most` lines of `width` pixels, broken after a space or a sign where there is one."""
-    rest = _one_line(text)
+    """A line of `text` in at most `most` lines of `width` pixels, broken after a space or a sign where it can be."""
+    rest = text
     lines: list[str] = []
     while rest and len(lines) < most:
         end = len(rest)
@@ -141,7 +144,7 @@ def _wrapped(text: str, font: Any, width: int, most: int) -> list[str]:
             end -= 1
         if end < len(rest):
             if len(lines) == most - 1:
-                lines.append(rest[: end - 1] + "\u2026")
+                lines.append(rest[: end - 1] + MORE)
                 break
             end = max(rest.rfind(sign, 0, end) for sign in " /._-") + 1 or end
         lines.append(rest[:end].rstrip())

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from tools.miniature.build_feature_sets import load_feature_set
 from tools.pack import pack as import_from_pack
@@ -19,10 +20,14 @@ def node(name: str) -> Any:
     return getattr(import_from_pack("nodes.feature_sets"), name)
 
 
-def file_of(name: str) -> Path:
-    import folder_paths
+def folder_paths() -> Any:
+    import folder_paths as module
 
-    return Path(folder_paths.models_dir) / "feature_sets" / f"{name}.json"
+    return module
+
+
+def file_of(name: str) -> Path:
+    return Path(folder_paths().models_dir) / "feature_sets" / f"{name}.json"
 
 
 @pytest.fixture
@@ -45,6 +50,21 @@ def test_before_and_after_are_saved_in_the_set_and_loaded_with_it(pack, bare):
     assert json.loads(file_of("pictures/again").read_text())["picture"] == found.picture.to_text()
     node("SaeuronSaveFeatureSet").execute(bare, "pictures/bare", True)
     assert "picture" not in json.loads(file_of("pictures/bare").read_text())
+
+
+def test_loading_a_set_shows_its_picture(pack, bare):
+    node("SaeuronSaveFeatureSet").execute(bare, "pictures/none", True)
+    assert list(node("SaeuronLoadFeatureSet").execute("pictures/none.json", "").ui.as_dict()) == ["text"]
+
+    pictured = {"before": torch.zeros(1, 64, 64, 3), "after": torch.ones(1, 64, 64, 3)}
+    node("SaeuronSaveFeatureSet").execute(bare, "pictures/shown", True, **pictured)
+    for chosen in (("pictures/shown.json", ""), ("pasted JSON", file_of("pictures/shown").read_text())):
+        output = node("SaeuronLoadFeatureSet").execute(*chosen)
+        assert output.ui["text"][0].startswith("cats: 10 features")
+        (shown,) = output.ui["images"]
+        assert shown["type"] == "temp"
+        with Image.open(Path(folder_paths().get_temp_directory(), shown["subfolder"], shown["filename"])) as picture:
+            assert (np.asarray(picture) == output.result[0].picture.pixels()).all()
 
 
 def test_one_picture_alone_is_not_enough(pack, bare):

@@ -51,6 +51,17 @@ def test_a_set_saved_with_pictures_is_browsed_without_a_restart(server):
     assert left_to_right[0] < left_to_right[1], "before is left of after"
 
 
+def test_load_feature_set_shows_the_picture_of_a_set(server):
+    saved = server.run(saving("shown/pictured", **COLOURS))
+    assert "images" not in saved["load"], "the shipped set has none"
+    graph = saving("shown/again")
+    graph["load"]["inputs"]["feature_set_name"] = "shown/pictured.json"
+    loaded = server.run(graph)["load"]
+    assert loaded["text"][0].startswith("cats: ")
+    redder = server.image(loaded["images"][0]).astype(int) @ (1, 0, -1)
+    assert redder[:, 0].min() > 200 and redder[:, -1].max() < -200, "before is left of after"
+
+
 def test_a_broken_file_is_told_of_and_the_rest_is_shown(server):
     server.run(saving("broken/good"))
     folder = server.base / "models" / "feature_sets" / "broken"

@@ -57,6 +57,14 @@ def test_every_line_of_a_tile_says_something_of_its_own() -> None:
     assert len({text_of(text).tobytes() for text in texts}) == len(texts)
 
 
+@pytest.mark.parametrize("concepts", [("кошка", "мышка"), ("gräte", "grüte"), ("猫", "犬"), ("قط", "كلب")])
+def test_concepts_in_any_script_can_be_told_apart(concepts: tuple[str, str]) -> None:
+    """Empty boxes would be the same."""
+    tiles = [shown(replace(CATS, concept=concept), file="x.json") for concept in concepts]
+    assert (text_of(tiles[0]) != text_of(tiles[1])).any()
+    assert (tiles[0][: PICTURE[1]] != tiles[1][: PICTURE[1]]).any(), "in place of a picture"
+
+
 def test_a_file_that_can_not_be_read_has_a_tile_of_its_colour_with_the_reason() -> None:
     broken, other = shown(None, "x.json is not valid JSON"), shown(None, "x.json can't be read: no right")
     corner = MARGIN + 1, MARGIN + 1

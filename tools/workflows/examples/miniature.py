@@ -46,7 +46,7 @@ MINIATURE_PROMPT = [
 
 def load_features(key: str, concept: str, title: str = "") -> Node:
     name = folder_of(HOOKPOINT).relative_to(FEATURE_SETS) / f"{concept}.json"
-    return Node(key, "SaeuronLoadFeatureSet", {"feature_set_name": name.as_posix()}, title=title, room=90)
+    return Node(key, "SaeuronLoadFeatureSet", {"feature_set_name": name.as_posix()}, title=title, room=310)
 
 
 def sampler(key: str, title: str, model: From) -> Node:
