@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -26,6 +27,8 @@ class HostActivations:
     """The `Activations` of one block, of pictures that the host draws when they are asked for, without end."""
 
     pictures: int | None = None
+    source: Mapping[str, Any] = MappingProxyType({})
+    """What is known of them is in the name of the folder that has the checkpoints."""
 
     def __init__(
         self,

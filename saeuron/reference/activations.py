@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
@@ -49,6 +50,7 @@ class DrawnActivations:
         self._sampler, self._at_once = Sampler(model, settings), settings.batch
         self.sigmas = self._sampler.sigmas
         self._prompts, self._labels, self._seed, self._progress = list(prompts), list(labels), seed, progress
+        self.source = {"prompts": hashlib.sha256("\n".join(prompts).encode()).hexdigest()}
 
     def shot(self, picture: int) -> Shot:
         return endless_shot(self._prompts, self._seed, picture)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -38,6 +38,10 @@ class Activations(Protocol):
     def pictures(self) -> int | None:
         """How many there are; None where they are drawn without end."""
 
+    @property
+    def source(self) -> Mapping[str, Any]:
+        """JSON values by which others are told from them, as far as they are known and are not in the rest."""
+
     def label(self, picture: int) -> str:
         """What is in a picture; empty where that is not known."""
 
@@ -63,6 +67,10 @@ class Stored:
     @property
     def pictures(self) -> int | None:
         return len(next(iter(self.tokens.values())))
+
+    @property
+    def source(self) -> Mapping[str, Any]:
+        return {}
 
     def label(self, picture: int) -> str:
         return self.labels[picture] if self.labels else ""

@@ -17,10 +17,14 @@ from ..sae.model import SparseAutoencoder
 from .activations import Activations, Buffer, split
 from .checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from .evaluation import TrainingReport, evaluate
+from .fingerprint import SAME, differ, fingerprint
 from .moments import Moments, moments_of
 from .processes import ALONE, Processes
 from .settings import TrainingSettings
 from .trainer import Trainer
+
+SEEN = "seen"
+"""Of a checkpoint's tensors, the fingerprint of what the training was begun on."""
 
 
 class Job(NamedTuple):
@@ -85,7 +89,7 @@ class TrainingRun:
     """`folder` keeps SAEs and checkpoints, and a run with the same settings goes on there; without it nothing is kept.
 
     Errors: `SaeuronError` for jobs that are alike or of hookpoints that the activations do not have, a checkpoint of
-    another training, and as `Buffer` and `moments_of`.
+    another training or on other activations, and as `Buffer` and `moments_of`.
     """
 
     def __init__(
@@ -108,7 +112,8 @@ class TrainingRun:
         """The pictures that the figures are made of."""
         self._held_out = activations.read(list(parts.held_out))
         self._labels = [activations.label(picture) for picture in parts.held_out]
-        self._running = [self._begin(job, moments[job.hookpoint]) for job in jobs]
+        seen = {name: fingerprint([tokens, self._held_out[name]]) for name, tokens in self._buffer.first_round.items()}
+        self._running = [self._begin(job, moments[job.hookpoint], seen[job.hookpoint]) for job in jobs]
 
     def run(self, watch: Watch = lambda _: None) -> dict[str, Trained]:
         """Train to the end; name of a job -> what became of it. The last SAE is evaluated, too."""
@@ -135,14 +140,15 @@ class TrainingRun:
             if running.best is not None
         }
 
-    def _begin(self, job: Job, moments: Moments) -> _Running:
+    def _begin(self, job: Job, moments: Moments, seen: Tensor) -> _Running:
         trainer = Trainer(job.settings, moments, self._device, job.start, self._processes)
-        running = _Running(job, moments, trainer, [], [], None)
+        running = _Running(job, moments, seen, trainer, [], [], None)
         if self._folder is None:
             return running
         checkpoint = load_checkpoint(self._checkpoint(job), self._asked(job))
         if checkpoint is not None:
             trainer.load_state(checkpoint.tensors)
+            _check_same(checkpoint.tensors[SEEN], running, self._folder)
             running.losses, running.evaluated = list(checkpoint.losses), list(checkpoint.evaluated)
             if checkpoint.best is not None:
                 sae = load_sae(self.file(job)).sae
@@ -165,7 +171,8 @@ class TrainingRun:
                     save_sae(self.file(job), sae, self._placement(job), figures=figures)
         if self._writes and (last or done % settings.save_every == 0):
             best = running.best and running.best[1].unexplained
-            checkpoint = Checkpoint(trainer.state(), tuple(running.losses), best, tuple(running.evaluated))
+            tensors = trainer.state() | {SEEN: running.seen}
+            checkpoint = Checkpoint(tensors, tuple(running.losses), best, tuple(running.evaluated))
             save_checkpoint(self._checkpoint(job), self._asked(job), checkpoint)
         watch(Progress(job, done, running.losses[-1], report))
 
@@ -203,6 +210,7 @@ class TrainingRun:
             "held_out": settings.held_out,
             "order": settings.seed,
             "begun_from": job.start is not None,
+            **activations.source,
         }
 
 
@@ -210,6 +218,7 @@ class TrainingRun:
 class _Running:
     job: Job
     moments: Moments
+    seen: Tensor
     trainer: Trainer
     losses: list[float]
     evaluated: list[tuple[int, float]]
@@ -228,6 +237,18 @@ def _check(activations: Activations, jobs: Sequence[Job], processes: Processes) 
     if len(batches) > 1 or batches.pop() % processes.count:
         raise SaeuronError(
             f"SAEs that are trained together have one size of batch, which {processes.count} processes can share."
+        )
+
+
+def _check_same(before: Tensor, running: _Running, folder: Path) -> None:
+    """Settings tell nothing of what other packs do to a model, nor of a file of prompts with another end."""
+    change = differ(before, running.seen, running.moments.deviation)
+    if change > SAME:
+        raise SaeuronError(
+            f"{str(folder)!r} has a training that was begun on other activations: the same prompts and seeds give "
+            f"others now, by {change:.2g} deviations where they differ most. Something that they are drawn with has "
+            "changed: its weights or LoRAs, the CLIP, another node on the MODEL. Undo that to go on, or give another "
+            "folder (on Train SAE another name) to begin a new training."
         )
 
 

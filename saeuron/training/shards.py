@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,7 @@ class StoredShards:
         self.pictures: int | None = len(self._places)
         if not self._places or len(self._labels) != len(self._places):
             raise SaeuronError(f"{INDEX} is damaged: it does not have one label for each picture.")
+        self.source = {"shards": hashlib.sha256(" ".join(self._checksums).encode()).hexdigest()}
         self._checked: set[int] = set()
 
     def label(self, picture: int) -> str:

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from support.companions import free_u
 from support.host_graph import Spy, at_every_step
+from support.other_packs import wrapped
 from tools.pack import pack as import_from_pack
 
 PROMPTS = "a cat\na dog in gray style\na tower"
@@ -122,6 +124,37 @@ def test_the_same_training_goes_on_bit_for_bit_where_it_was_ended(miniature, mon
     assert saved("ended").read_bytes() == saved("whole").read_bytes()
     assert again.result[2] == whole[2].replace("whole", "ended")
     assert not checkpoints("ended")
+
+
+def another_pack(model, clip):
+    return free_u(model), clip
+
+
+def another_wrapper(model, clip):
+    return wrapped(model, lambda apply, args: apply(args["input"] * 1.2, args["timestep"], **args["c"])), clip
+
+
+def an_earlier_layer(model, clip):
+    clip = clip.clone()
+    clip.clip_layer(-2)
+    return model, clip
+
+
+def test_does_not_go_on_where_another_node_has_changed_what_is_drawn(miniature, monkeypatch):
+    """Nothing in the settings tells it, and over a restart no function can be told from another."""
+    import comfy.model_management
+
+    model, clip, vae = miniature
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 16)
+        with pytest.raises(comfy.model_management.InterruptProcessingException):
+            train(miniature, "patched")
+    comfy.model_management.interrupt_current_processing(False)
+    kept = checkpoints("patched")
+    for change in (another_pack, another_wrapper, an_earlier_layer):
+        with pytest.raises(ValueError, match=r"begun on other activations.*on Train SAE another name"):
+            train((*change(model, clip), vae), "patched")
+    assert checkpoints("patched") == kept != []
 
 
 def test_another_training_of_that_name_begins_anew(miniature, monkeypatch):

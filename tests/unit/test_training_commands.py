@@ -93,6 +93,9 @@ def test_recorded_and_drawn_activations_train_alike(run, prompts, tmp_path):
         sae, identity, *_ = load_sae(tmp_path / "b" / f"saeuron-miniature-{name}.safetensors")
         assert identity.kind == "update" and sae.n == 64
     assert json.loads((tmp_path / "b" / "figures.json").read_text()) == drawn["saes"]
+    prompts.write_text(f"{prompts.read_text()}\nbird | a bird")
+    told = run("train", prompts, "--labelled", "--output", tmp_path / "b", *QUICK, *whole)
+    assert "other settings (prompts differ)" in told
 
 
 def test_going_on_from_an_sae_is_better_than_anew(run, prompts, tmp_path):

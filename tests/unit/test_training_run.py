@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -165,3 +166,54 @@ def test_goes_on_bit_for_bit_after_a_kill(tmp_path):
             load_sae(folder / file.name).sae.state_dict() for folder in (tmp_path / "whole", tmp_path / "killed")
         )
         assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def ended_at(step, activations, folder):
+    class Enough(Exception):
+        pass
+
+    def watch(progress):
+        if progress.done == step:
+            raise Enough
+
+    with pytest.raises(Enough):
+        TrainingRun(activations, JOBS[:1], RUN, folder).run(watch)
+
+
+@pytest.mark.parametrize("where", ["held out", "first round", "both"])
+def test_does_not_go_on_with_other_activations(tmp_path, where):
+    """As when another pack's patch on the model was changed in between: no setting tells it."""
+    begun = planted_activations()
+    ended_at(40, begun, tmp_path)
+    tokens = begun.tokens[MID]
+    if where == "held out":
+        picture = -3
+    else:
+        picture = Buffer(begun, len(tokens) - RUN.held_out, RUN.pictures, SIZES.batch, RUN.seed)._picture(4)
+
+    def changed(by, part):
+        other = tokens.float()
+        other[part] += (
+            by * tokens.float().std() * torch.randn(other[part].shape, generator=torch.Generator().manual_seed(1))
+        )
+        return replace(begun, tokens={**begun.tokens, MID: other.half()})
+
+    part = (slice(None),) if where == "both" else (picture, 2)
+    with pytest.raises(SaeuronError, match=r"begun on other activations.*another node on the MODEL"):
+        TrainingRun(changed(0.2, part), JOBS[:1], RUN, tmp_path)
+    assert TrainingRun(changed(1e-3, part), JOBS[:1], RUN, tmp_path).done == 30, "rounding"
+    again = TrainingRun(begun, JOBS[:1], RUN, tmp_path)
+    assert again.done == 30 and len(next(iter(again.run().values())).losses) == SIZES.steps
+
+
+def test_does_not_go_on_with_other_shards(tmp_path):
+    """Of which the first round and what is held out may be the same."""
+    for folder, seed in (("first", 0), ("second", 1)):
+        activations = planted_activations(seed=seed)
+        write_index(tmp_path / folder, activations, [
+            write_shard(tmp_path / folder, activations, number, 80) for number in range(shards_in(80))
+        ])  # fmt: skip
+    ended_at(40, StoredShards(tmp_path / "first"), tmp_path / "run")
+    with pytest.raises(SaeuronError, match=r"other settings \(shards differ\)"):
+        TrainingRun(StoredShards(tmp_path / "second"), JOBS[:1], RUN, tmp_path / "run")
+    assert TrainingRun(StoredShards(tmp_path / "first"), JOBS[:1], RUN, tmp_path / "run").done == 30
