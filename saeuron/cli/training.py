@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from argparse import Namespace
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,9 @@ from ..files import write_atomically
 from ..json_text import format_json
 from ..miniature.architecture import BASE_MODEL, DECISIVE
 from ..prompts import read_prompts, split_labels
+from ..sae.base_models import find_base_model
 from ..sae.files import load_sae
-from ..sae.hookpoints import SDXL_UNBOX
+from ..sae.hookpoints import SAEURON, SDXL_UNBOX
 from .options import MINIATURE, Result, add_command, add_model, model_of, placement_of, reference_settings
 
 LOSS_PICTURES = 16
@@ -128,12 +128,13 @@ def _drawn(arguments: Namespace, pictures: int | None) -> Any:
     labels, prompts = split_labels(lines, str) if arguments.labelled else ([], lines)
     is_miniature = arguments.model == MINIATURE
     bar = tqdm(total=pictures, unit="picture", disable=None) if pictures else None
+    model = model_of(arguments)
     return DrawnActivations(
-        model_of(arguments),
+        model,
         reference_settings(arguments),
-        BASE_MODEL if is_miniature else arguments.base_model or "sdxl-turbo",
+        BASE_MODEL if is_miniature else _base_model(arguments.base_model, model.family),
         arguments.kind or "update",
-        arguments.hookpoints or _usual_hookpoints(is_miniature),
+        arguments.hookpoints or ((*SDXL_UNBOX, *DECISIVE.values()) if is_miniature else USUAL[model.family]),
         prompts,
         labels,
         arguments.seed,
@@ -141,5 +142,16 @@ def _drawn(arguments: Namespace, pictures: int | None) -> Any:
     )
 
 
-def _usual_hookpoints(is_miniature: bool) -> Sequence[str]:
-    return (*SDXL_UNBOX, *DECISIVE.values()) if is_miniature else SDXL_UNBOX
+USUAL = {"sdxl": SDXL_UNBOX, "sd15": SAEURON}
+"""Family of a UNet -> where the published SAEs of its models read."""
+
+
+def _base_model(chosen: str, family: str) -> str:
+    """What the SAEs' files are to say. Errors: `SaeuronError` if it has another layout than the model's UNet."""
+    if not chosen:
+        return {"sdxl": "sdxl-turbo", "sd15": "sd15"}[family]
+    if find_base_model(chosen).family != family:
+        raise SaeuronError(
+            f"--model has a UNet of {family}'s layout, which {chosen} has not; give another --base-model."
+        )
+    return chosen

@@ -23,6 +23,7 @@ from support.replacing import (
     gates,
     watched_replacements,
 )
+from support.small_models import sd15
 from tools.pack import pack
 
 HOW = Draw(batch=2, cfg=2.0, steps=2)
@@ -173,27 +174,11 @@ def test_weights_that_stay_offloaded(miniature, cat_to_dog, cat_and_tower, no_ro
 
 def test_a_unet_of_sd15s_shape():
     """No pooled text, convolutions around the transformers, a block at three levels; random weights."""
-    import comfy.model_base
-    import comfy.model_patcher
     import comfy.sample
     import comfy.samplers
-    import comfy.supported_models
 
-    config = {
-        "image_size": 32, "in_channels": 4, "out_channels": 4, "model_channels": 32, "num_res_blocks": [2, 2, 2, 2],
-        "channel_mult": [1, 2, 4, 4], "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0], "transformer_depth_middle": 1,
-        "transformer_depth_output": [1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0], "context_dim": 768, "adm_in_channels": None,
-        "use_spatial_transformer": True, "use_linear_in_transformer": False, "legacy": False, "num_heads": 4,
-        "num_head_channels": -1, "dtype": torch.float32,
-    }  # fmt: skip
-    cpu, generator = torch.device("cpu"), torch.Generator().manual_seed(0)
-    base = comfy.model_base.BaseModel(comfy.supported_models.SD15(config), device=cpu)
-    for name, parameter in base.diffusion_model.named_parameters():
-        if parameter.ndim > 1:
-            parameter.data.normal_(0, parameter[0].numel() ** -0.5, generator=generator)
-        else:
-            parameter.data.fill_(float(name.endswith("weight")))
-    model = comfy.model_patcher.ModelPatcher(base, load_device=cpu, offload_device=cpu)
+    model, generator = sd15(), torch.Generator().manual_seed(0)
+    base = model.model
     texts = {name: torch.randn(1, 77, 768, generator=generator) for name in ("asked for", "concept", "instead")}
     positive = [[texts["asked for"], {}]]
     noise = torch.randn(1, 4, 16, 16, generator=generator)

@@ -14,7 +14,9 @@ from saeuron.reference.miniature import load_miniature
 from saeuron.reference.pipeline import ReferencePipeline
 from saeuron.reference.sampling import ReferenceSettings
 from saeuron.sae.files import load_sae
+from saeuron.sae.hookpoints import hookpoints_of
 from saeuron.shots import endless_shot
+from support.tiny_pipeline import make_pipeline, make_sd1_pipeline
 
 MID, UP = "mid_block.attentions.0", "up_blocks.0.attentions.1"
 PROMPTS = [f"a {thing} in crayon style" for thing in ("cat", "dog", "tower", "tree")]
@@ -114,3 +116,26 @@ def test_what_cannot_be_trained_on_is_told(run, prompts, tmp_path):
     plain = tmp_path / "plain.txt"
     plain.write_text("a cat")
     assert "has no label" in run("train", plain, "--labelled", "--output", tmp_path)
+
+
+@pytest.mark.parametrize(("family", "make"), [("sdxl", make_pipeline), ("sd15", make_sd1_pipeline)])
+def test_every_block_of_a_model_of_that_layout(run, tmp_path, family, make):
+    """In small, with random weights: all blocks in one pass."""
+    from diffusers import EulerDiscreteScheduler
+
+    pipe = make(tmp_path / "vocabulary")
+    pipe.scheduler = EulerDiscreteScheduler.from_config(pipe.scheduler.config)
+    pipe.save_pretrained(tmp_path / "model", safe_serialization=True)
+    (tmp_path / "prompts.txt").write_text("cat\ntower")
+    names = [hookpoint.name for hookpoint in hookpoints_of(family)]
+    words = ("record", tmp_path / "prompts.txt", "--model", tmp_path / "model", "--steps", 1, "--hookpoints", *names,
+             "--pictures", 9, "--output", tmp_path / "kept", "--json")  # fmt: skip
+    other, name = ("sd15", "sdxl-turbo") if family == "sdxl" else ("sdxl", "sd15")
+    assert f"a UNet of {family}'s layout" in run(*words, "--base-model", other)
+    assert list(run(*words)["widths"]) == names
+    sizes = ("--n", 16, "--k", 2, "--training-steps", 2, "--tokens", 7, "--pictures", 7, "--held-out", 2)
+    found = run("train", "--activations", tmp_path / "kept", "--output", tmp_path / "saes", *sizes, "--json")["saes"]
+    assert [job.split("_topk")[0] for job in found] == names
+    for job, figures in found.items():
+        identity = load_sae(tmp_path / "saes" / f"{name}-{job}.safetensors").identity
+        assert identity.base_model == name and 0 < figures["features_a_token"] <= 2 and figures["unexplained"] > 0
