@@ -1,8 +1,8 @@
 """Drawing on the machines of a Ray cluster, for the commands that draw many pictures.
 
-A shard of the shots is a task: whole batches, the same that one process would draw, so that the results are the same,
-bit for bit. What goes to a worker are the command's options, its shots and its edits; what comes back are pictures or
-statistics. Ray gives the shard of a worker that is lost to another one.
+A shard of the pictures is a task: whole batches, the same that one process would draw, so that the results are the
+same, bit for bit. What goes to a worker are the command's options, its shots and its edits; what comes back are
+pictures, statistics or activations. Ray gives the shard of a worker that is lost to another one.
 """
 
 from __future__ import annotations
@@ -10,14 +10,19 @@ from __future__ import annotations
 import logging
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from ..errors import SaeuronError
 from ..features.statistics import ActivationStatistics
 from ..optional import require
 from ..shots import Shot
+
+if TYPE_CHECKING:
+    from ..reference.activations import DrawnActivations
 
 BATCHES = 4
 """In a shard."""
@@ -32,8 +37,8 @@ class Drawn(NamedTuple):
     decisions: list[tuple[int, int, Any]]
 
 
-class ClusterPipeline:
-    """Draws and collects as a `ReferencePipeline` with the same `arguments` does, at ``--ray-address``.
+class Cluster:
+    """What answers at ``--ray-address``, for a command with these `arguments`.
 
     `progress` is called with the number of pictures done. Errors: `SaeuronError` if Ray is not installed, no cluster
     answers, or a shard's workers are lost again and again; what a worker raises.
@@ -56,36 +61,13 @@ class ClusterPipeline:
         gpus = 1 if arguments.device.startswith("cuda") else 0
         self._remote = self._ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)
 
-    def draw(self, shots: Sequence[Shot], edits: Sequence[Any] = (), watch: Any = None) -> np.ndarray:
-        """All pictures, uint8 [len(shots), H, W, 3], in the order of `shots`."""
-        pictures = dict(self._draw_shards(shots, edits, watch))
-        return np.concatenate([pictures[place] for place in sorted(pictures)])
-
-    def draw_batches(
-        self, shots: Sequence[Shot], edits: Sequence[Any] = (), watch: Any = None
-    ) -> Iterator[tuple[Sequence[int], np.ndarray]]:
-        """As `Pipeline.draw_batches`."""
-        for place, pictures in self._draw_shards(shots, edits, watch):
-            yield range(place, place + len(pictures)), pictures
-
-    def collect(self, shots: Sequence[Shot], concept: str = "") -> ActivationStatistics:
-        """As `ReferencePipeline.collect`: merging shards is exact."""
-        parts = dict(self._run(_collect, shots, concept))
-        return ActivationStatistics.merged([parts[place] for place in sorted(parts)])
-
-    def _draw_shards(self, shots: Sequence[Shot], edits: Sequence[Any], watch: Any) -> Iterator[tuple[int, np.ndarray]]:
-        """The first place of each shard, and its pictures, as they are done."""
-        for place, drawn in self._run(_draw, shots, list(edits)):
-            for edit, picture, decision in drawn.decisions if watch is not None else ():
-                watch(edits[edit], place + picture, decision)
-            yield place, drawn.pictures
-
-    def _run(self, work: Callable[..., Any], shots: Sequence[Shot], more: Any) -> Iterator[tuple[int, Any]]:
-        """What `work` made of each shard, and the shard's first place in `shots`, as they are done."""
-        if not shots:
+    def run(self, work: Callable[..., Any], pictures: Sequence[Any], more: Any) -> Iterator[tuple[int, Any]]:
+        """What `work` made of each shard, and the shard's first place in `pictures`, as they are done."""
+        if not pictures:
             raise SaeuronError("There are no prompts to draw. Give at least one.")
         task, ray = self._remote(work), self._ray
-        shards = [list(shots[place : place + self._shard]) for place in range(0, len(shots), self._shard)]
+        places = range(0, len(pictures), self._shard)
+        shards = [list(pictures[place : place + self._shard]) for place in places]
         running = {task.remote(self._arguments, own, more): number for number, own in enumerate(shards)}
         while running:
             (done,), _ = ray.wait(list(running), num_returns=1)
@@ -103,17 +85,71 @@ class ClusterPipeline:
             yield number * self._shard, found
 
 
-_PIPELINES: dict[str, Any] = {}  # of a worker: the model is loaded once for all of its shards
+class ClusterPipeline:
+    """Draws and collects as a `ReferencePipeline` with the same `arguments` does. Errors: as `Cluster`."""
+
+    def __init__(self, arguments: Namespace, progress: Callable[[int], object]) -> None:
+        self._cluster = Cluster(arguments, progress)
+
+    def draw(self, shots: Sequence[Shot], edits: Sequence[Any] = (), watch: Any = None) -> np.ndarray:
+        """All pictures, uint8 [len(shots), H, W, 3], in the order of `shots`."""
+        pictures = dict(self._draw_shards(shots, edits, watch))
+        return np.concatenate([pictures[place] for place in sorted(pictures)])
+
+    def draw_batches(
+        self, shots: Sequence[Shot], edits: Sequence[Any] = (), watch: Any = None
+    ) -> Iterator[tuple[Sequence[int], np.ndarray]]:
+        """As `Pipeline.draw_batches`."""
+        for place, pictures in self._draw_shards(shots, edits, watch):
+            yield range(place, place + len(pictures)), pictures
+
+    def collect(self, shots: Sequence[Shot], concept: str = "") -> ActivationStatistics:
+        """As `ReferencePipeline.collect`: merging shards is exact."""
+        parts = dict(self._cluster.run(_collect, shots, concept))
+        return ActivationStatistics.merged([parts[place] for place in sorted(parts)])
+
+    def fit(self, shots: Sequence[Shot]) -> Any:
+        raise SaeuronError("check needs few pictures, and draws them here. Leave --ray-address out.")
+
+    def _draw_shards(self, shots: Sequence[Shot], edits: Sequence[Any], watch: Any) -> Iterator[tuple[int, np.ndarray]]:
+        """The first place of each shard, and its pictures, as they are done."""
+        for place, drawn in self._cluster.run(_draw, shots, list(edits)):
+            for edit, picture, decision in drawn.decisions if watch is not None else ():
+                watch(edits[edit], place + picture, decision)
+            yield place, drawn.pictures
+
+
+class ClusterActivations:
+    """The `Activations` that `here` has, read on the cluster; whatever else is asked of it is asked here."""
+
+    def __init__(self, arguments: Namespace, here: DrawnActivations, progress: Callable[[int], object]) -> None:
+        self._cluster, self._here = Cluster(arguments, progress), here
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._here, name)
+
+    def read(self, pictures: Sequence[int]) -> dict[str, Tensor]:
+        """As `DrawnActivations.read`: in whole batches, the same that it would draw."""
+        parts = dict(self._cluster.run(_read, pictures, None))
+        own = [parts[place] for place in sorted(parts)]
+        return {name: torch.from_numpy(np.concatenate([part[name] for part in own])) for name in self._here.widths}
+
+
+_LOADED: dict[str, Any] = {}  # of a worker: the model is loaded once for all of its shards
+
+
+def _loaded(arguments: Namespace, load: Callable[[Namespace], Any]) -> Any:
+    key = repr(sorted(vars(arguments).items(), key=lambda item: item[0]))
+    if key not in _LOADED:
+        _LOADED.clear()
+        _LOADED[key] = load(arguments)
+    return _LOADED[key]
 
 
 def _pipeline(arguments: Namespace) -> Any:
     from .options import pipeline_of
 
-    key = repr(sorted(vars(arguments).items(), key=lambda item: item[0]))
-    if key not in _PIPELINES:
-        _PIPELINES.clear()
-        _PIPELINES[key] = pipeline_of(arguments, 0)
-    return _PIPELINES[key]
+    return _loaded(arguments, lambda own: pipeline_of(own, 0))
 
 
 def _draw(arguments: Namespace, shots: Sequence[Shot], edits: Sequence[Any]) -> Drawn:
@@ -129,3 +165,9 @@ def _draw(arguments: Namespace, shots: Sequence[Shot], edits: Sequence[Any]) -> 
 def _collect(arguments: Namespace, shots: Sequence[Shot], concept: str) -> ActivationStatistics:
     statistics: ActivationStatistics = _pipeline(arguments).collect(shots, concept)
     return statistics
+
+
+def _read(arguments: Namespace, pictures: Sequence[int], _: None) -> dict[str, np.ndarray]:
+    from .training import drawn_here
+
+    return {name: tokens.numpy() for name, tokens in _loaded(arguments, drawn_here).read(pictures).items()}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from argparse import Namespace
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import SaeuronError
 from ..figures.training import training_table
@@ -18,6 +19,9 @@ from ..sae.base_models import find_base_model
 from ..sae.files import load_sae
 from ..sae.hookpoints import SAEURON, SDXL_UNBOX
 from .options import MINIATURE, Result, add_command, add_model, model_of, placement_of, reference_settings
+
+if TYPE_CHECKING:
+    from ..reference.activations import DrawnActivations
 
 LOSS_PICTURES = 16
 """On which it is measured how much of the diffusion loss an SAE recovers."""
@@ -120,14 +124,25 @@ def _train(arguments: Namespace) -> Result:
 
 
 def _drawn(arguments: Namespace, pictures: int | None) -> Any:
+    """The `Activations` of the pictures that are drawn: here, or with ``--ray-address`` on a cluster."""
     from tqdm import tqdm
 
+    bar = tqdm(total=pictures, unit="picture", disable=None) if pictures else None
+    progress = bar.update if bar else lambda _: None
+    if not arguments.ray_address:
+        return drawn_here(arguments, progress)
+    from .cluster import ClusterActivations
+
+    return ClusterActivations(arguments, drawn_here(arguments), progress)
+
+
+def drawn_here(arguments: Namespace, progress: Callable[[int], object] = lambda _: None) -> DrawnActivations:
+    """Errors: `SaeuronError` for a hookpoint or base model that the model has not; as `read_prompts`, `load_model`."""
     from ..reference.activations import DrawnActivations
 
     lines = read_prompts(arguments.prompts)
     labels, prompts = split_labels(lines, str) if arguments.labelled else ([], lines)
     is_miniature = arguments.model == MINIATURE
-    bar = tqdm(total=pictures, unit="picture", disable=None) if pictures else None
     model = model_of(arguments)
     return DrawnActivations(
         model,
@@ -138,7 +153,7 @@ def _drawn(arguments: Namespace, pictures: int | None) -> Any:
         prompts,
         labels,
         arguments.seed,
-        bar.update if bar else lambda _: None,
+        progress,
     )
 
 

@@ -85,6 +85,21 @@ def test_pictures_and_decisions_of_a_cluster_are_those_of_one_process(tmp_path):
         assert picture.read_bytes() == (tmp_path / "two" / picture.relative_to(tmp_path / "one")).read_bytes()
 
 
+def test_activations_of_a_cluster_are_those_of_one_process(tmp_path):
+    """Two files, of 64 pictures and of 2, which no number of whole batches is."""
+    pytest.importorskip("ray", reason="the extra `cluster` is not installed: pip install ray")
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("cat | a cat\ndog | a dog\ntower | a tower")
+    record = ("record", prompts, "--labelled", "--pictures", 66, "--steps", 1, "--batch", 3, "--hookpoints", "mid")
+    size = ("--width", 64, "--height", 64)
+    for name, more in (("one", ()), ("two", ("--ray-address", "local"))):
+        subprocess.run(saeuron(*record, *size, "--output", tmp_path / name, *more), check=True, env=ONE_THREAD)
+    files = sorted((tmp_path / "one").iterdir())
+    assert len(files) == 3
+    for file in files:
+        assert file.read_bytes() == (tmp_path / "two" / file.name).read_bytes(), file.name
+
+
 def test_two_processes_train_as_one_with_the_same_batch(tmp_path):
     pytest.importorskip("accelerate", reason="the extra `reference` is not installed: pip install accelerate")
     module = ("-m", "support.training_process")
