@@ -101,7 +101,9 @@ def drawing(edit: Edit, random_: random.Random, seed: int) -> Graph:
 
 def draw(server: ComfyServer, graph: Graph) -> str:
     """A digest of the picture's pixels."""
-    ((entry,),) = [output["images"] for output in server.run(graph).values() if "images" in output]
+    # Loaders show pictures, too.
+    (preview,) = [id_ for id_, node in graph.items() if node["class_type"] == "PreviewImage"]
+    (entry,) = server.run(graph)[preview]["images"]
     return hashlib.sha256(server.image(entry).tobytes()).hexdigest()
 
 
