@@ -75,7 +75,6 @@ def settings_of(scale: Scale, dtype: str) -> dict[str, Any]:
         "nag": {"phis": scale.phis, "tau": TAU, "alpha": ALPHA},
         "instead": {way: {concept.name: instead_of(concept, way) for concept in scale.concepts} for way in WAYS},
         "probe_styles": scale.probe_styles,
-        "probe_every": scale.probe_every,
         "probe_seeds": scale.probe_seeds,
         "real_pictures": len(real_shots(scale)) + scale.backgrounds,
         "first_seeds": {"own": OWN_SEED, "probes": PROBE_SEED},

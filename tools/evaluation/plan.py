@@ -55,9 +55,6 @@ class Scale:
     pairs: int
     """Of prompts, for CASteer's vectors."""
 
-    probe_every: int = 1
-    """Of the objects only every second, third ... one is a probe."""
-
     thorough: bool = True
     """Also the published modes, what they do with nothing selected, and guidance with and without a negative prompt."""
 
@@ -110,7 +107,6 @@ QUICK = Scale(
     (2.0,),
     (5.0,),
     4,
-    probe_every=2,
     thorough=False,
 )
 
@@ -132,9 +128,9 @@ def pair_shots(concept: Concept, scale: Scale) -> tuple[list[Shot], list[Shot]]:
 
 
 def probes(split: str, scale: Scale) -> list[Probe]:
-    """The objects in as many styles as `scale` says, turn by turn, so that styles are equally often asked for."""
+    """Every object in as many styles as `scale` says, turn by turn, so that styles are equally often asked for."""
     found, styles = [], list(STYLES)
-    for place, name in list(enumerate(OBJECTS))[:: scale.probe_every]:
+    for place, name in enumerate(OBJECTS):
         by_style = _by_style(read_prompts(PROMPTS_FOLDER / split / f"{name}.txt"))
         for turn in range(scale.probe_styles[split]):
             style = styles[(place + turn) % len(styles)]
