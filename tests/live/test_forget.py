@@ -123,4 +123,5 @@ def test_a_look_first_draws_twice_and_shows_its_progress_twice(server: ComfyServ
     before, after = before_and_after(server, server.wait(record.prompt_id)["outputs"], prompt)
     assert not np.array_equal(before, after) and not np.array_equal(after, found["pictures"][1])
     (edited,) = find_nodes(prompt, title="Sample after")
-    assert [value for value, _ in record.progress(edited) if value] == [1, 2, 1, 2]
+    # Newer hosts leave out some of what comes fast, but no end.
+    assert [value for value, _ in record.progress(edited)].count(2) == 2
