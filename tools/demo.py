@@ -2,7 +2,8 @@
 
 ``make demo`` starts a server with the pack, runs ``example_workflows/api/unlearn_miniature.json`` over HTTP with
 held-out prompts, once with Unlearn and once with Forget in its place, and writes ``output/demo/before_after.png`` and
-``output/demo/report.json``. ``--pack`` takes the pack from the archive of a release instead of the checkout.
+``output/demo/report.json``. ``--pack`` takes the pack from the archive of a release instead of the checkout;
+``--concepts`` removes only one of them.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ def put_forget(prompt: Prompt, concepts: str) -> None:
     (unlearn,) = find_nodes(prompt, class_type="SaeuronUnlearn")
     (miniature,) = find_nodes(prompt, class_type="SaeuronLoadMiniature")
     wires = {name: prompt[unlearn]["inputs"][name] for name in ("model", "sae")}
-    inputs = {**wires, "clip": [miniature, 1], "concepts": concepts, "strength": 100.0}
+    inputs = {**wires, "clip": [miniature, 1], "concepts": concepts, "strength": 100.0, "look_first": False}
     prompt[unlearn] = {"class_type": "SaeuronForget", "inputs": inputs, "_meta": {"title": "Forget"}}
 
 
@@ -208,6 +209,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=REPOSITORY / "output" / "demo")
     parser.add_argument("--pack", type=Path, default=REPOSITORY, help="its folder or archive; default: this checkout")
+    parser.add_argument("--concepts", nargs="+", choices=MULTIPLIERS, default=list(MULTIPLIERS), help="default: all")
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
@@ -219,8 +221,8 @@ def main() -> None:
         studio = Studio(server)
         Image.fromarray(picture_grid(*picture_sheet(studio))).save(arguments.output / "before_after.png")
         gallery, concepts = Gallery(studio, judge), {}
-        for concept, multiplier in MULTIPLIERS.items():
-            concepts[concept] = gallery.measure(concept, multiplier)
+        for concept in arguments.concepts:
+            concepts[concept] = gallery.measure(concept, MULTIPLIERS[concept])
             print(f"{concept}: {json.dumps(concepts[concept])}", flush=True)
     report = {
         "comfyui_version": version,

@@ -9,29 +9,26 @@ counted once.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from ...saeuron.edits.replace import hold_outside
 from .replacement_masks import unite
 from .replacing import Replaced, ReplacementPatch
 from .runs import Run, current_run
 
 
-class Held:
-    """What a run's second drawing is held at; all latents are [B, 4, h, w]."""
+class Held(NamedTuple):
+    """What a run's second drawing is held at."""
 
-    def __init__(self, free: Tensor, noise: Tensor, clean: Tensor) -> None:
-        """`free`, bool [B, 1, h, w]: what may change. `clean`: the pictures that were seen."""
-        self._free, self._noise, self._clean = (tensor.to(clean.device) for tensor in (free, noise, clean))
-
-    def outside(self, latents: Tensor, sigma: float) -> Tensor:
-        """`latents` with what is held, at noise level `sigma`: where nothing is free the same in every drawing."""
-        return torch.where(self._free, latents, self._clean + sigma * self._noise)
-
-    def outside_of_denoised(self, denoised: Tensor) -> Tensor:
-        return torch.where(self._free, denoised, self._clean)
+    free: Tensor
+    """bool [B, 1, h, w]: what may change."""
+    clean: Tensor
+    """[B, 4, h, w]: the pictures that were seen."""
+    noise: Tensor
+    """[B, 4, h, w]: of noise level 1."""
 
 
 class Look:
@@ -43,7 +40,7 @@ class Look:
         self.held: Held | None = None
 
     def see(self, sigma: float, latents: Tensor, denoised: Tensor) -> None:
-        """What the model takes `latents` for at noise level `sigma`."""
+        """What the model takes `latents` [B, 4, h, w] for at noise level `sigma`."""
         if self._start is None:
             self._start = sigma, latents.clone()
         self._clean = denoised.clone()
@@ -55,19 +52,19 @@ class Look:
         if not noise.any():  # such a run goes on from a picture that has its noise already
             sigma, latents = self._start
             noise = (latents - self._clean) / sigma
-        self.held = Held(free, noise, self._clean)
+        self.held = Held(free.to(self._clean.device), self._clean, noise.to(self._clean.device))
 
 
 class LookFirst:
-    """An ``OUTER_SAMPLE`` wrapper inside of `WatchedRun`."""
+    """An ``OUTER_SAMPLE`` wrapper inside of `WatchedRun`, for the `patches` that look first."""
 
     def __init__(self, patches: Sequence[ReplacementPatch]) -> None:
-        self._patches = [p for p in patches if p.replacement.look_first and p.replacement.strength]
+        self._patches = patches
 
     def __call__(self, executor: Any, noise: Tensor, latent: Tensor, *args: Any, **kwargs: Any) -> Any:
         guider = executor.class_obj
         run = current_run(guider.model_options["transformer_options"])
-        if not self._patches or run is None:
+        if run is None:
             return executor(noise, latent, *args, **kwargs)
         # The host changes the lists of conditionings, and samplers may take their noise from torch's own state.
         conditionings = {name: list(several) for name, several in guider.conds.items()}
@@ -92,7 +89,7 @@ class LookFirst:
         return unite(masks, latents).unsqueeze(1) > 0
 
 
-def hold_outside(
+def see_or_hold(
     executor: Any, x: Tensor, timestep: Tensor, model_options: dict[str, Any], *args: Any, **kwargs: Any
 ) -> Any:
     """A ``PREDICT_NOISE`` wrapper: notes what is seen while it is looked, and holds what is held afterwards."""
@@ -105,8 +102,9 @@ def hold_outside(
         denoised = executor(x, timestep, model_options, *args, **kwargs)
         look.see(sigma, x, denoised)
         return denoised
-    denoised = executor(look.held.outside(x, sigma), timestep, model_options, *args, **kwargs)
-    return look.held.outside_of_denoised(denoised)
+    held = look.held
+    denoised = executor(hold_outside(x, *held, sigma), timestep, model_options, *args, **kwargs)
+    return torch.where(held.free, denoised, held.clean)
 
 
 def _random_numbers(device: torch.device) -> Callable[[], None]:

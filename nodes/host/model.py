@@ -17,7 +17,7 @@ from ...saeuron.sae.model import SparseCodes, read_tokens
 from .call import TAG, read_call
 from .hook import Hook, acting, hooked
 from .layers import with_layer_patches
-from .look_first import LookFirst, hold_outside
+from .look_first import LookFirst, see_or_hold
 from .replacing import ReplacementPatch, ReplacingCall, Stop, report_replacement
 from .runs import (
     Note,
@@ -125,15 +125,19 @@ def _with(model: Any, everything: Attached) -> Any:
         if patch.preview is not None
     ]
     reports += [partial(report_replacement, patch) for patch in everything.replacements]
-    for kind, wrappers in (
-        (WrappersMP.APPLY_MODEL, (_EditedUNet(everything),)),
-        (WrappersMP.OUTER_SAMPLE, (WatchedRun(reports), LookFirst(everything.replacements))),
-        (WrappersMP.SAMPLER_SAMPLE, (tag_conditionings,)),
-        (WrappersMP.PREDICT_NOISE, (note_step, hold_outside)),
-    ):
+    wrappers: list[tuple[str, Callable[..., Any]]] = [
+        (WrappersMP.APPLY_MODEL, _EditedUNet(everything)),
+        (WrappersMP.OUTER_SAMPLE, WatchedRun(reports)),
+        (WrappersMP.SAMPLER_SAMPLE, tag_conditionings),
+        (WrappersMP.PREDICT_NOISE, note_step),
+    ]
+    looking = [own for own in everything.replacements if own.replacement.look_first and own.replacement.strength]
+    for kind, _ in wrappers:
         patched.remove_wrappers_with_key(kind, KEY)
-        for wrapper in wrappers:
-            patched.add_wrapper_with_key(kind, KEY, wrapper)
+    if looking:
+        wrappers += [(WrappersMP.OUTER_SAMPLE, LookFirst(looking)), (WrappersMP.PREDICT_NOISE, see_or_hold)]
+    for kind, wrapper in wrappers:
+        patched.add_wrapper_with_key(kind, KEY, wrapper)
     return patched
 
 

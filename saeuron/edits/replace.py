@@ -179,6 +179,12 @@ def may_change(weights: Tensor, limits: Tensor | None = None) -> Tensor:
     return free if limits is None else free * (limits > 0).to(free)
 
 
+def hold_outside(latents: Tensor, free: Tensor, clean: Tensor, noise: Tensor, sigma: float) -> Tensor:
+    """`latents` [B, 4, h, w] at noise level `sigma` where they are `free`, bool [B, 1, h, w]; elsewhere the `clean`
+    pictures with the run's own `noise` of that level, both [B, 4, h, w]."""
+    return torch.where(free, latents, clean + sigma * noise)
+
+
 def place_tokens(place: str, marks: Tensor, answer: Tensor | None = None, cut: str = "mean") -> Tensor:
     """bool [B, h, w]: which tokens `place` names. Where it names none of a picture's, the SAE's `marks` count.
 

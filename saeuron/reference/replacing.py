@@ -91,10 +91,11 @@ class ReplacingRun:
         The first time that a picture is seen the UNet runs unedited as far as the hookpoint, and only if a gate opens
         it is run again.
         """
+        detecting = partial(_detect, self._replacing, call, reader)
         try:
-            return self._run(call, unet, partial(_detect, self._replacing, call, reader))
+            return self._run(call, unet, detecting)
         except Stop:
-            return self._run(call, unet, partial(_detect, self._replacing, call, reader))
+            return self._run(call, unet, detecting)
 
     @property
     def looks_first(self) -> bool:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..edits.call import NEGATIVE, POSITIVE, Call, Row
+from ..edits.replace import hold_outside
 from ..errors import SaeuronError
 from ..noising import noised
 from ..schedule import check_schedule
@@ -131,7 +132,7 @@ class Sampler:
         rows = tuple(Row(role, picture, area_known=True) for role in roles for picture in range(len(shots)))
         for step, (time, sigma) in list(enumerate(zip(scheduler.timesteps, self.sigmas, strict=True)))[first:]:
             if held is not None:
-                latents = torch.where(held.free, latents, held.clean + sigma * noise)
+                latents = hold_outside(latents, held.free, held.clean, noise, sigma)
             scaled = scheduler.scale_model_input(latents, time).to(self._model.dtype)
             prediction = call_unet(Call(sigma, step, rows), self._unet_on(scaled, time, conditioning, len(roles)))
             if len(roles) > 1:

@@ -79,11 +79,8 @@ def with_metadata(weights: SAEWeights, config: Mapping[str, Any]) -> SAEWeights:
             "Take it out, and choose on the loader what it said."
         )
     said = read_metadata(found, weights.file)
-    placement = replace(
-        said.placement, **{name: getattr(said.placement, name) or getattr(weights.placement, name)
-                           for name in PLACE_FIELDS}
-    )  # fmt: skip
-    weights = replace(weights, placement=placement, place="", figures=said.figures)
+    place = {name: getattr(said.placement, name) or getattr(weights.placement, name) for name in PLACE_FIELDS}
+    weights = replace(weights, placement=replace(said.placement, **place), place="", figures=said.figures)
     n = len(weights.encoder_weight)
     if weights.activation == said.activation == JUMPRELU and weights.k == n and said.k < n:
         return replace(weights, k=said.k, choices=said.choices)

@@ -9,7 +9,7 @@ import pytest
 
 from support.host_graph import load_feature_set, load_sae, replace
 from support.host_process import *  # noqa: F403 - its fixtures
-from support.replacing import HOOKPOINT, Replacer
+from support.replacing import CAT, HOOKPOINT, TOWER, Replacer, encode
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +24,12 @@ def cat_to_dog(miniature: tuple) -> Replacer:
         return replace(model, miniature[1], *loaded, concept, instead, **options)
 
     return on
+
+
+@pytest.fixture(scope="session")
+def cat_and_tower(miniature: tuple) -> list[Any]:
+    """CONDITIONING of two pictures, the first of which is to be changed."""
+    return encode(miniature, CAT, TOWER)
 
 
 @pytest.fixture

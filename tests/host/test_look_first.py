@@ -14,6 +14,7 @@ from support.replacing import (
     HOOKPOINT,
     SIDE,
     TOWER,
+    TWO,
     Draw,
     changed,
     counting,
@@ -24,8 +25,6 @@ from support.replacing import (
     watched_replacements,
 )
 from tools.pack import pack
-
-TWO = Draw(batch=2)
 
 
 @pytest.fixture(scope="module")

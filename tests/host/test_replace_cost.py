@@ -9,17 +9,12 @@ import pytest
 import torch
 from torch.overrides import TorchFunctionMode
 
-from support.replacing import CAT, TOWER, Draw, decided, draw, encode
+from support.replacing import CAT, TOWER, Draw, decided, draw
 
 STEPS = 3
 HOW = Draw(steps=STEPS, batch=2)
 FIRST, LAST = "input_blocks.4.1", "output_blocks.5.1"
 """The first block with cross-attention, and the last, which comes after the one where the SAE reads."""
-
-
-@pytest.fixture(scope="module")
-def cat_and_tower(miniature):
-    return encode(miniature, CAT, TOWER)
 
 
 @contextmanager

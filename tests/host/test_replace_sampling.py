@@ -21,6 +21,7 @@ from support.replacing import (
     CAT,
     SIDE,
     TOWER,
+    TWO,
     Draw,
     changed,
     counting,
@@ -31,13 +32,7 @@ from support.replacing import (
     watched_replacements,
 )
 
-TWO = Draw(batch=2)
 LAYERS = 11
-
-
-@pytest.fixture(scope="module")
-def cat_and_tower(miniature):
-    return encode(miniature, CAT, TOWER)
 
 
 @pytest.mark.parametrize(

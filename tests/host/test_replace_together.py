@@ -14,7 +14,6 @@ from support.companions import controlled, free_u, hyper_tile, lora, lora_weight
 from support.host_graph import load_feature_set, load_sae, steer, unlearn
 from support.replacing import (
     CAT,
-    TOWER,
     Draw,
     changed,
     counting,
@@ -66,11 +65,6 @@ def couple(model):
 
 
 COMPANIONS = (lora, free_u, perturbed_attention, hyper_tile, deep_shrink, adapter, couple)
-
-
-@pytest.fixture(scope="module")
-def cat_and_tower(miniature):
-    return encode(miniature, CAT, TOWER)
 
 
 @pytest.mark.parametrize("companion", COMPANIONS, ids=lambda companion: companion.__name__)

@@ -42,7 +42,7 @@ class Draw(NamedTuple):
     """The left half is kept."""
 
 
-ONCE = Draw()
+ONCE, TWO = Draw(), Draw(batch=2)
 
 
 def draw(miniature: tuple, model: Any, positive: Any, how: Draw = ONCE, negative: Any = None) -> Tensor:

@@ -84,7 +84,7 @@ def test_forget_stands_where_unlearn_stood() -> None:
     put_forget(prompt, line)
     inputs = prompt[unlearn]["inputs"]
     assert find_nodes(prompt, class_type="SaeuronForget") == [unlearn]
-    required = {entry.partition(": ")[0] for entry in read_pinned()["SaeuronForget"]["inputs"]} - {"look_first"}
+    required = {entry.partition(": ")[0] for entry in read_pinned()["SaeuronForget"]["inputs"]}
     assert set(inputs) == required
     assert (inputs["model"], inputs["sae"], inputs["concepts"]) == (before["model"], before["sae"], line)
     assert prompt[inputs["clip"][0]]["class_type"] == "SaeuronLoadMiniature"

@@ -23,6 +23,7 @@ from tools.evaluation.treatments import Bench, with_one_setting
 from tools.pack import pack
 
 CATS = Concept("objects", "cats")
+ROWS = "off", "replace", "by hand"
 
 
 @pytest.fixture(autouse=True)
@@ -74,13 +75,14 @@ def test_inpainting_draws_the_half_that_is_asked_for_and_no_other(studio, half):
 
 
 def test_the_whole_path(tmp_path):
-    run_attacks(tmp_path / "work", tmp_path / "first", TINY, "float32")
+    run_attacks(tmp_path / "work", tmp_path / "first", TINY, "float32", ROWS)
     found = json.loads((tmp_path / "first" / "attacks.json").read_text(encoding="utf-8"))
     assert all(own["attempts"] for attacks in found["summary"].values() for own in attacks.values() if own)
+    assert list(found["summary"]) == list(ROWS)
     assert set(found["summary"]["replace"]) == set(ATTACKS)
     assert found["summary"]["off"]["words"]["ua"] == 0 < found["summary"]["replace"]["words"]["ua"]
     page = (tmp_path / "first" / "attacks.md").read_text(encoding="utf-8")
     assert all(f"| {row} |" in page for row in found["summary"])
 
-    run_attacks(tmp_path / "other", tmp_path / "second", TINY, "float32")
+    run_attacks(tmp_path / "other", tmp_path / "second", TINY, "float32", ROWS)
     assert (tmp_path / "second" / "attacks.json").read_bytes() == (tmp_path / "first" / "attacks.json").read_bytes()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tools.workflows.description import Column, From, Node
 
 from .features import samples_and_comparison
@@ -20,14 +22,7 @@ def forget() -> list[Column]:
         "- For `a cat and a tower` switch **look_first** on: the tower stays.\n\n"
         "Nothing has to be downloaded."
     )
-    node = Node(
-        "forget", "SaeuronForget", {"model": MODEL, "clip": CLIP, "sae": SAE, "concepts": "cat -> dog"}, room=160
-    )
-    return [
-        Column("Model and SAE", [note(text, 200), *MINIATURE_LOADERS], LOADERS_WIDTH),
-        Column("What to forget, what to draw", [node, *MINIATURE_PROMPT], LOADERS_WIDTH),
-        *samples_and_comparison(From("forget", "MODEL"), "After"),
-    ]
+    return _forgetting(note(text, 200), MINIATURE_PROMPT)
 
 
 def forget_one_of_two() -> list[Column]:
@@ -40,16 +35,17 @@ def forget_one_of_two() -> list[Column]:
         "are the same, bit for bit.\n\n"
         "Nothing has to be downloaded."
     )
-    wires = {"model": MODEL, "clip": CLIP, "sae": SAE, "concepts": "cat -> dog", "look_first": True}
-    node = Node("forget", "SaeuronForget", wires, room=160)
     _, *rest = MINIATURE_PROMPT
+    to_draw = [prompt("a cat and a tower in twemoji style"), *rest]
+    return _forgetting(note(text, 240), to_draw, look_first=True)
+
+
+def _forgetting(about: Node, to_draw: Sequence[Node], **settings: bool) -> list[Column]:
+    inputs = {"model": MODEL, "clip": CLIP, "sae": SAE, "concepts": "cat -> dog", **settings}
+    node = Node("forget", "SaeuronForget", inputs, room=160)
     return [
-        Column("Model and SAE", [note(text, 240), *MINIATURE_LOADERS], LOADERS_WIDTH),
-        Column(
-            "What to forget, what to draw",
-            [node, prompt("a cat and a tower in twemoji style"), *rest],
-            LOADERS_WIDTH,
-        ),
+        Column("Model and SAE", [about, *MINIATURE_LOADERS], LOADERS_WIDTH),
+        Column("What to forget, what to draw", [node, *to_draw], LOADERS_WIDTH),
         *samples_and_comparison(From("forget", "MODEL"), "After"),
     ]
 
