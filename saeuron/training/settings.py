@@ -10,6 +10,9 @@ from ..errors import SaeuronError
 
 ACTIVATIONS = ("topk", "batchtopk")
 
+FALLING = 0.2
+"""Share of a training over which the rate falls."""
+
 
 @dataclass(frozen=True)
 class TrainingSettings:
@@ -56,10 +59,10 @@ class TrainingSettings:
         return min(self.n, 4 * self.k) if self.activation == "batchtopk" else self.k
 
     def rate_at(self, step: int) -> float:
-        """A linear warm-up over at most 100 steps, then half a cosine down to a hundredth."""
+        """Of steps 0 to `steps` - 1: a linear warm-up over at most 100, and a linear fall to 0 over the last fifth."""
         warm_up = min(100, self.steps // 10 + 1)
-        falling = 0.5 * (1 + math.cos(math.pi * step / self.steps)) + 0.01
-        return self.rate * min((step + 1) / warm_up, falling)
+        falling = (self.steps - step) / (FALLING * self.steps)
+        return self.rate * min((step + 1) / warm_up, 1.0, falling)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON values."""

@@ -265,6 +265,17 @@ def test_loss_recovered():
     assert loss_recovered(1.0, 1.5, 3.0) == 0.75
 
 
+@pytest.mark.parametrize("steps", [1, 5, 40, 3000])
+def test_the_rate_warms_up_stays_and_falls(steps):
+    settings = replace(SETTINGS, steps=steps)
+    rates = [settings.rate_at(step) / settings.rate for step in range(steps)]
+    assert all(0 < rate <= 1 for rate in rates) and max(rates) == 1
+    warm, falling = min(100, steps // 10 + 1), int(0.8 * steps)
+    assert rates[warm - 1 : falling + 1] == [1] * (falling + 2 - warm)
+    assert rates[:warm] == sorted(rates[:warm])
+    assert rates[falling:] == sorted(rates[falling:], reverse=True) and rates[-1] <= max(5 / steps, 1e-3)
+
+
 @pytest.mark.parametrize("wrong", [{"k": 0}, {"k": 49}, {"steps": 0}, {"rate": float("nan")}, {"activation": "relu"}])
 def test_settings_that_make_no_sense_are_refused(wrong):
     with pytest.raises(SaeuronError):

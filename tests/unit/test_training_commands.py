@@ -100,6 +100,15 @@ def test_recorded_and_drawn_activations_train_alike(run, prompts, tmp_path):
     assert "other settings (prompts differ)" in told
 
 
+def test_of_recorded_hookpoints_those_are_trained_that_are_asked_for(run, prompts, tmp_path):
+    run("record", prompts, "--output", tmp_path / "kept", "--pictures", 9, "--labelled", *QUICK, "--json")
+    sizes = ("--n", 64, "--k", 4, "--training-steps", 3, "--tokens", 32, "--pictures", 4, "--held-out", 4, "--json")
+    train = ("train", "--activations", tmp_path / "kept", "--output", tmp_path / "out", *sizes, "--hookpoints")
+    trained = run(*train, MID)
+    assert [name.partition("_topk")[0] for name in trained["saes"]] == [MID]
+    assert f"are of {UP}, {MID}; there are none of up_blocks.1.attentions.0" in run(*train, "up_blocks.1.attentions.0")
+
+
 def test_going_on_from_an_sae_is_better_than_anew(run, prompts, tmp_path):
     one = ("--hookpoints", UP, "--n", 768, "--training-steps", 3, "--tokens", 64, "--pictures", 9, "--held-out", 6)
     warm, cold = (

@@ -111,8 +111,8 @@ def training_section(found: list[dict[str, Any]], machine: dict[str, Any]) -> st
         f"## Training SAEs\n\nAgainst {' and '.join(PEERS)}, on the same stored tokens (sums of 24 of 4 d directions, "
         f"and noise), batches of {found[0]['batch']} tokens, each in its own process, one after another in one run. "
         f"Threads: {machine['threads']}. "
-        f"All with Adam at the rate {RATE:g}, warmed up over a tenth of the steps; ours falls to a hundredth of it by "
-        f"the end, the peers keep it. The first {NOT_COUNTED} steps are not counted. Unexplained variance is that of "
+        f"All with Adam at the rate {RATE:g}, warmed up over a tenth of the steps; ours falls to 0 over the last "
+        f"fifth, the peers keep it. The first {NOT_COUNTED} steps are not counted. Unexplained variance is that of "
         f"{HELD_OUT} tokens that were held out. Ours chooses features in bfloat16 where the processor multiplies in "
         "it. Goal: 1.5 times the faster peer, and no more left unexplained.\n\n" + table(head, rows)
     )
