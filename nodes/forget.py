@@ -92,6 +92,8 @@ class SaeuronForget(io.ComfyNode):
         check_clip(clip)
         site = find_site(model, sae.identity)
         weights = weights_digest(model, clip.patcher)
+        if clip.layer_idx is not None:  # the CLIP stops before its last layer: other texts, other features
+            weights = f"{weights}, CLIP up to layer {clip.layer_idx}"
         sets, patched = [], model
         for line in wanted:
             feature_set = _remembered(cls, line, model, clip, sae, weights)

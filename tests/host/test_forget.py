@@ -98,6 +98,19 @@ def test_it_looks_once_for_each_concept_model_and_sae(miniature, decisive_sae, f
     assert not list(folder.glob("*.tmp*"))
 
 
+def test_a_clip_that_stops_at_another_layer_is_another(miniature, decisive_sae, forgotten, runs):
+    from nodes import CLIPSetLastLayer
+
+    model, clip, _ = miniature
+    (stopped,) = CLIPSetLastLayer().set_last_layer(clip, -2)
+    forget(model, stopped, decisive_sae, "cat -> dog")
+    assert sum(runs) > 30
+    runs.clear()
+    forget(model, stopped, decisive_sae, "cat -> dog")
+    forget(model, clip, decisive_sae, "cat -> dog")
+    assert not runs
+
+
 def test_weights_that_have_been_loaded_and_patched_are_still_the_same(miniature, decisive_sae, forgotten):
     import comfy.model_management
 
