@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from argparse import Namespace
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,6 +75,7 @@ def _record(arguments: Namespace) -> Result:
 
 
 def _train(arguments: Namespace) -> Result:
+    from ..training.activations import width_of
     from ..training.processes import ALONE, accelerated
     from ..training.run import Job, Progress, RunSettings, TrainingRun, figures_of
     from ..training.settings import TrainingSettings
@@ -94,8 +95,8 @@ def _train(arguments: Namespace) -> Result:
             ),
             start,
         )
-        for hookpoint, d in _chosen(source.widths, arguments.hookpoints).items()
-        for n in arguments.n or [8 * d]
+        for hookpoint in dict.fromkeys(arguments.hookpoints or source.widths)
+        for n in arguments.n or [8 * width_of(source, hookpoint)]
         for k in arguments.k
     ]  # fmt: skip
     settings = RunSettings(
@@ -121,17 +122,6 @@ def _train(arguments: Namespace) -> Result:
     if not processes.rank:
         write_atomically(arguments.output / "figures.json", f"{format_json(figures)}\n".encode())
     return Result({"output": str(arguments.output), "saes": figures}, training_table(figures))
-
-
-def _chosen(widths: Mapping[str, int], hookpoints: Sequence[str] | None) -> dict[str, int]:
-    """Of `widths` those of `hookpoints`; all without. Errors: `SaeuronError` if one is not there, since recorded
-    activations have what was recorded."""
-    if missing := set(hookpoints or ()) - set(widths):
-        raise SaeuronError(
-            f"These activations are of {', '.join(widths)}; there are none of {', '.join(sorted(missing))}. Record "
-            "them with `record --hookpoints`, or choose some of those that are there."
-        )
-    return {hookpoint: widths[hookpoint] for hookpoint in hookpoints or widths}
 
 
 def _drawn(arguments: Namespace, pictures: int | None) -> Any:

@@ -87,6 +87,15 @@ class Split:
     held_out: Sequence[int]
 
 
+def width_of(activations: Activations, hookpoint: str) -> int:
+    """Of the tokens of `hookpoint`. Errors: `SaeuronError` if there are none."""
+    if hookpoint not in activations.widths:
+        raise SaeuronError(
+            f"There are no activations of {hookpoint}; there are those of {', '.join(activations.widths)}."
+        )
+    return activations.widths[hookpoint]
+
+
 def split(activations: Activations, held_out: int) -> Split:
     """The last `held_out` pictures are set aside. Errors: `SaeuronError` if nothing is left."""
     if activations.pictures is None:

@@ -14,7 +14,7 @@ from ..errors import SaeuronError
 from ..sae.files import load_sae, save_sae
 from ..sae.formats import Placement
 from ..sae.model import SparseAutoencoder
-from .activations import Activations, Buffer, split
+from .activations import Activations, Buffer, split, width_of
 from .checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from .evaluation import TrainingReport, evaluate
 from .fingerprint import SAME, differ, fingerprint
@@ -229,10 +229,7 @@ def _check(activations: Activations, jobs: Sequence[Job], processes: Processes) 
     if not jobs or len({job.name for job in jobs}) < len(jobs):
         raise SaeuronError("Name at least one SAE to train, and each hookpoint, activation, k and n once.")
     for job in jobs:
-        if job.hookpoint not in activations.widths:
-            raise SaeuronError(
-                f"There are no activations of {job.hookpoint}; there are those of {', '.join(activations.widths)}."
-            )
+        width_of(activations, job.hookpoint)
     batches = {job.settings.batch for job in jobs}
     if len(batches) > 1 or batches.pop() % processes.count:
         raise SaeuronError(

@@ -106,7 +106,8 @@ def test_of_recorded_hookpoints_those_are_trained_that_are_asked_for(run, prompt
     train = ("train", "--activations", tmp_path / "kept", "--output", tmp_path / "out", *sizes, "--hookpoints")
     trained = run(*train, MID)
     assert [name.partition("_topk")[0] for name in trained["saes"]] == [MID]
-    assert f"are of {UP}, {MID}; there are none of up_blocks.1.attentions.0" in run(*train, "up_blocks.1.attentions.0")
+    missing = "up_blocks.1.attentions.0"
+    assert f"no activations of {missing}; there are those of {UP}, {MID}." in run(*train, missing)
 
 
 def test_going_on_from_an_sae_is_better_than_anew(run, prompts, tmp_path):
